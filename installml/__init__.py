@@ -1,0 +1,3 @@
+"""Models as installable packages."""
+
+__version__ = "0.1.0"

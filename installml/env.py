@@ -1,0 +1,46 @@
+"""Every environment variable that InstallML reads, each with its sentence. Only ``installml.config`` reads them.
+
+The names live here so that documentation, completion and tests have one list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["VARIABLES", "Variable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable.
+
+    Attributes:
+        name: The variable.
+        setting: The dotted setting that it overrides, or empty when it is read for its own sake.
+        summary: One sentence for the reference page.
+    """
+
+    name: str
+    setting: str
+    summary: str
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("INSTALLML_HOME", "home", "Folder of the store, installed models and runtimes."),
+    Variable("INSTALLML_REGISTRY", "registry.default", "Registry (and path prefix) that a bare name refers to."),
+    Variable("INSTALLML_CONFIG", "", "User configuration file, instead of the platform's place for it."),
+    Variable("INSTALLML_JOBS", "jobs", "Most blobs moved at the same time."),
+    Variable("INSTALLML_OFFLINE", "offline", "1 to use nothing but what is on this machine."),
+    Variable("INSTALLML_INSECURE", "insecure", "Comma-separated registries that may be spoken to over plain http."),
+    Variable("INSTALLML_INDEX", "runtime.index", "Python package index for runtime environments."),
+    Variable("INSTALLML_WHEELS", "runtime.wheels", "Folder of wheels for runtime environments without a network."),
+    Variable("NO_COLOR", "", "Any value turns colours off (no-color.org)."),
+    Variable("DOCKER_CONFIG", "", "Folder of docker's config.json, where credentials are read and written."),
+    Variable("REGISTRY_AUTH_FILE", "", "Podman's credentials file, read before the others."),
+    Variable("XDG_RUNTIME_DIR", "", "Where podman keeps its auth.json."),
+    Variable("SSL_CERT_FILE", "", "Extra certificate authorities for https registries."),
+    Variable("HTTP_PROXY", "", "Proxy for http registries; lower case works too."),
+    Variable("HTTPS_PROXY", "", "Proxy for https registries; lower case works too."),
+    Variable("NO_PROXY", "", "Hosts that are reached without the proxy."),
+    Variable("SOURCE_DATE_EPOCH", "", "Build time in seconds, for reproducible packages (reproducible-builds.org)."),
+)

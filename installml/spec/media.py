@@ -1,0 +1,63 @@
+"""Media types and annotation keys. Sources: image-spec "media-types" and "annotations"; ModelPack model-spec
+"docs/spec.md" and "docs/annotations.md"; ``dev.installml.*`` is our own, readable before any blob is fetched."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = [
+    "ANNOTATION_BASE", "ANNOTATION_FILEPATH", "ANNOTATION_FILES", "ANNOTATION_FILE_METADATA", "ANNOTATION_HARDWARE",
+    "ANNOTATION_RUNTIME", "ANNOTATION_SIZE", "ANNOTATION_TITLE", "DOCKER_LIST", "DOCKER_MANIFEST", "EMPTY",
+    "HARDWARE_PATH", "IMAGE_INDEX", "IMAGE_MANIFEST", "LOCK_PATH", "MANIFESTS", "MODEL_CONFIG", "MODEL_MANIFEST", "OWN_FOLDER",
+    "RECIPE_NAME", "RUNTIME_PATH", "Role", "layer_media_type", "role_of",
+]  # fmt: skip
+
+IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+IMAGE_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+MANIFESTS = (IMAGE_MANIFEST, IMAGE_INDEX, DOCKER_MANIFEST, DOCKER_LIST)
+EMPTY = "application/vnd.oci.empty.v1+json"
+
+MODEL_MANIFEST = "application/vnd.cncf.model.manifest.v1+json"
+MODEL_CONFIG = "application/vnd.cncf.model.config.v1+json"
+
+ANNOTATION_TITLE = "org.opencontainers.image.title"
+ANNOTATION_FILEPATH = "org.cncf.model.filepath"
+ANNOTATION_FILE_METADATA = "org.cncf.model.file.metadata+json"
+ANNOTATION_RUNTIME = "dev.installml.runtime"
+ANNOTATION_HARDWARE = "dev.installml.hardware"
+ANNOTATION_SIZE = "dev.installml.size"
+ANNOTATION_FILES = "dev.installml.files"
+ANNOTATION_BASE = "dev.installml.base"
+
+RECIPE_NAME = "installml.yaml"
+OWN_FOLDER = ".installml"
+RUNTIME_PATH = f"{OWN_FOLDER}/runtime.json"
+HARDWARE_PATH = f"{OWN_FOLDER}/hardware.json"
+LOCK_PATH = f"{OWN_FOLDER}/requirements.lock"
+
+
+class Role(StrEnum):
+    """What a file is for; the order is the order of layers in a manifest (format.md)."""
+
+    CODE = "code"
+    DOC = "doc"
+    DATASET = "dataset"
+    CONFIG = "weight.config"
+    WEIGHT = "weight"
+
+
+def layer_media_type(role: Role, form: str = "raw") -> str:
+    """Return the media type of a layer: ``form`` is ``raw``, ``tar``, ``tar+gzip`` or ``tar+zstd``."""
+    return f"application/vnd.cncf.model.{role}.v1.{form}"
+
+
+_ROLES = {
+    layer_media_type(role, form): (role, form) for role in Role for form in ("raw", "tar", "tar+gzip", "tar+zstd")
+}
+
+
+def role_of(media_type: str) -> tuple[Role, str] | None:
+    """Return role and form of a ModelPack layer's media type, or None for any other."""
+    return _ROLES.get(media_type)

@@ -1,0 +1,120 @@
+"""Files that are either whole or absent: the local disk's few primitives, and the translation of its errors.
+
+Write to a name unique to the process beside the target, fsync, rename, fsync the folder (architecture.md,
+rule 8). No lock is needed for correctness, so it holds on NFS and Lustre as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import DiskFull, InstallMLError, StoreUnusable
+
+__all__ = [
+    "disk_errors",
+    "fsync_folder",
+    "link_whole",
+    "make_folder",
+    "remove_tree",
+    "unique_suffix",
+    "write_whole",
+]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path | str) -> Iterator[None]:
+    """Translate the OSErrors of the block into StoreError's branches, about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise translate(error, path) from error
+
+
+def translate(error: OSError, path: Path | str) -> InstallMLError:
+    """Return the error of our tree for an operating system's error about ``path``."""
+    where = str(path)
+    if error.errno in _FULL:
+        return DiskFull(f"no space left for {where}", subject=where)
+    return StoreUnusable(f"{error.strerror or error}: {error.filename or where}", subject=where)
+
+
+def unique_suffix() -> str:
+    """Return a name part that no other process, host or call uses."""
+    host = "".join(c for c in socket.gethostname() if c.isalnum())[:20] or "host"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def make_folder(path: Path) -> Path:
+    """Create ``path`` with its parents; the error names what is in the way."""
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the folder's entries survive a power cut; file systems that refuse to fsync folders are left alone."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Make ``path`` hold exactly ``data``, in one step for every reader.
+
+    Raises:
+        StoreError: The disk is full, read-only or not ours.
+    """
+    make_folder(path.parent)
+    staging = path.parent / f".{path.name[:100]}.{unique_suffix()}"
+    with disk_errors(path):
+        try:
+            handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            staging.replace(path)
+        except BaseException:
+            staging.unlink(missing_ok=True)
+            raise
+    fsync_folder(path.parent)
+
+
+def link_whole(staging: Path, path: Path) -> None:
+    """Move the finished file ``staging`` to ``path``; readers see all of it or nothing."""
+    make_folder(path.parent)
+    with disk_errors(path):
+        staging.replace(path)
+    fsync_folder(path.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove ``path`` and all below it, read-only folders included; nothing there is fine."""
+
+    def unlock_and_retry(function: object, name: str, _error: object) -> None:
+        parent = Path(name).parent
+        parent.chmod(stat.S_IRWXU)
+        if Path(name).is_dir() and not Path(name).is_symlink():
+            Path(name).chmod(stat.S_IRWXU)
+            shutil.rmtree(name, onerror=unlock_and_retry)
+        else:
+            Path(name).unlink(missing_ok=True)
+
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+        return
+    with disk_errors(path), contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path, onerror=unlock_and_retry)
