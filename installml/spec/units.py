@@ -1,0 +1,62 @@
+"""Quantities that people write: sizes in bytes and dotted versions with a bound."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import UsageError
+
+__all__ = ["QuantityInvalid", "format_size", "parse_bound", "parse_size", "version_key"]
+
+_UNITS = {"": 1, "B": 1, **{f"{p}B": 1000**i for i, p in enumerate("kMGTP", 1)}, "KB": 1000}
+_UNITS |= {f"{p}iB": 1024**i for i, p in enumerate("KMGTP", 1)}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+_BOUND = re.compile(r"(>=|>|<=|<|==|)\s*(\d+(?:\.\d+)*)")
+
+
+class QuantityInvalid(UsageError):
+    """A size or version bound that cannot be read."""
+
+    reference = "quantity-invalid"
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``text`` means: ``20GiB``, ``1.5 GB``, ``4096``.
+
+    Raises:
+        QuantityInvalid: Another unit, or no number.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or match[2] not in _UNITS:
+        raise QuantityInvalid(f"{text!r} is not a size", hint="Write bytes or a unit: 512MiB, 20GiB, 1.5GB.")
+    return int(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
+
+
+def format_size(size: int) -> str:
+    """Return ``size`` bytes for people, in binary units with three digits."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1000 or unit == "TiB":
+            return f"{int(value)} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def version_key(text: str) -> tuple[int, ...]:
+    """Return the numbers of a dotted version for comparison; trailing zeros do not count."""
+    numbers = [int(n) for n in re.findall(r"\d+", text)[:8]]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def parse_bound(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return operator and version of a bound such as ``>=8.0``; a bare version means ``>=``.
+
+    Raises:
+        QuantityInvalid: It is none.
+    """
+    match = _BOUND.fullmatch(text.strip())
+    if match is None:
+        raise QuantityInvalid(f"{text!r} is not a version bound", hint="Write for example >=8.0.")
+    return match[1] or ">=", version_key(match[2])
