@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from ..errors import RecipeInvalid
 from .canonical import canonical, parse_json
 from .node import Node
 from .units import parse_bound, parse_size
 
 __all__ = ["Accelerator", "Cpu", "HardwareManifest", "Profile", "parse_hardware", "parse_profiles"]
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 ARCHITECTURES = ("amd64", "arm64", "ppc64le", "riscv64", "s390x")
@@ -157,10 +160,8 @@ def parse_hardware(data: bytes, origin: str) -> HardwareManifest:
     return versioned(data, origin, ("profiles",), lambda keys: HardwareManifest(parse_profiles(keys["profiles"])))
 
 
-def versioned(data: bytes, origin: str, known: tuple[str, ...], read: Callable[[dict[str, Node]], Any]) -> Any:
+def versioned(data: bytes, origin: str, known: tuple[str, ...], read: Callable[[dict[str, Node]], T]) -> T:
     """Read one of our own packaged documents: strict keys, ``schemaVersion`` 1, all violations at once."""
-    from ..errors import RecipeInvalid
-
     root = Node(parse_json(data, origin))
     version = root.value.get("schemaVersion") if isinstance(root.value, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:

@@ -154,8 +154,15 @@ class Node:
             return default
 
 
+_NOUNS: tuple[tuple[type, str], ...] = (
+    (bool, "true/false"),
+    (int, "a whole number"),
+    (float, "a number"),
+    (str, "text"),
+    (list, "a list"),
+    (dict, "a mapping"),
+)
+
+
 def _noun(value: object) -> str:
-    table: tuple[tuple[type, str], ...] = (
-        (bool, "true/false"), (int, "a whole number"), (float, "a number"), (str, "text"), (list, "a list"), (dict, "a mapping"),
-    )  # fmt: skip
-    return next((noun for kind, noun in table if isinstance(value, kind)), type(value).__name__)
+    return next((noun for kind, noun in _NOUNS if isinstance(value, kind)), type(value).__name__)

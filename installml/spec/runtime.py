@@ -102,7 +102,7 @@ class RuntimeManifest:
             "signature": self.signature.to_json() if self.signature != Signature() else {},
             "example": self.example,
             "expected": self.expected,
-            "tolerance": repr(self.tolerance) if self.expected else "",
+            "tolerance": self.tolerance if self.expected else "",
             "task": self.task,
         }
         return {key: item for key, item in value.items() if item not in ("", [], {})}
@@ -141,7 +141,6 @@ _KEYS = (
 
 
 def _read(keys: dict[str, Node]) -> RuntimeManifest:
-    tolerance = keys["tolerance"].string(pattern=r"[0-9.e+-]{1,40}", noun="a number")
     return RuntimeManifest(
         engine=keys["engine"].choice(ENGINES, "none"),
         model=package_path(keys["model"]),
@@ -153,17 +152,9 @@ def _read(keys: dict[str, Node]) -> RuntimeManifest:
         signature=parse_signature(keys["signature"]),
         example=package_path(keys["example"]),
         expected=package_path(keys["expected"]),
-        tolerance=_float(tolerance, keys["tolerance"]),
+        tolerance=keys["tolerance"].number(1e-4),
         task=keys["task"].string(),
     )
-
-
-def _float(text: str, node: Node) -> float:
-    try:
-        return Node(float(text or "1e-4"), node.where, node.violations).number()
-    except ValueError:
-        node.fail(f"{text!r} is not a number")
-        return 0.0
 
 
 def parse_runtime(data: bytes, origin: str) -> RuntimeManifest:
@@ -173,5 +164,4 @@ def parse_runtime(data: bytes, origin: str) -> RuntimeManifest:
         JSONInvalid: Not acceptable JSON.
         RecipeInvalid: Every violation at once.
     """
-    manifest: RuntimeManifest = versioned(data, origin, _KEYS, _read)
-    return manifest
+    return versioned(data, origin, _KEYS, _read)
