@@ -1,4 +1,4 @@
-module installml.test/ggcr
+module installml.test/crane
 
 go 1.25.0
 
@@ -19,7 +19,4 @@ require (
 	gotest.tools/v3 v3.5.2 // indirect
 )
 
-tool (
-	github.com/google/go-containerregistry/cmd/crane
-	github.com/google/go-containerregistry/cmd/registry
-)
+tool github.com/google/go-containerregistry/cmd/crane
