@@ -1,0 +1,155 @@
+"""Content files named by their digest: ``blobs/<algorithm>/<hex>``, read-only, whole or absent.
+
+Shared by the disk store and ``oci-layout:`` folders (image-spec, "Image Layout").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..digest import CHUNK, Digest, Readable, VerifyingReader, hash_stream
+from ..errors import NotFound
+from ..spec.descriptor import Descriptor
+from .files import disk_errors, link_whole, make_folder, unique_suffix
+
+__all__ = ["BlobFolder"]
+
+_HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
+
+
+class BlobFolder:
+    """The content-addressed folder of one store.
+
+    Args:
+        root: Folder that has ``blobs/`` below it.
+        ingest: Folder on the same file system for what is not whole yet.
+    """
+
+    def __init__(self, root: Path, ingest: Path) -> None:
+        self.root = root
+        self.ingest_folder = ingest
+
+    def path(self, digest: Digest) -> Path:
+        """Return where the content with ``digest`` lives or would live."""
+        return self.root / "blobs" / digest.algorithm / digest.hex
+
+    def exists(self, descriptor: Descriptor) -> bool:
+        """Return whether the content is there; marks it as wanted, so that a collection that runs now keeps it."""
+        path = self.path(descriptor.digest)
+        try:
+            if path.stat().st_size != descriptor.size:
+                return False
+            with contextlib.suppress(PermissionError):  # another user's store: reading is enough
+                os.utime(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def open(self, descriptor: Descriptor) -> Iterator[Readable]:
+        """Open content for reading.
+
+        Raises:
+            NotFound: It is not there.
+            StoreError: It cannot be read.
+        """
+        path = self.path(descriptor.digest)
+        with disk_errors(path):
+            try:
+                file = path.open("rb", buffering=0)
+            except FileNotFoundError as error:
+                raise NotFound(f"{self.root} has no {descriptor.digest}", subject=str(descriptor.digest)) from error
+        with file:
+            yield file
+
+    def write(self, descriptor: Descriptor, content: Readable) -> None:
+        """Take exactly the content that ``descriptor`` names.
+
+        Raises:
+            IntegrityError: It is not; nothing was kept.
+            StoreError: The disk refuses; nothing visible was left.
+        """
+        if self.exists(descriptor):
+            return
+        reader = VerifyingReader.over(content, descriptor.digest, descriptor.size, "the source")
+        with self.staging(descriptor.digest.short) as (staging, write):
+            while block := reader.read(CHUNK):
+                write(block)
+            self._publish(staging, descriptor.digest)
+
+    def take(self, content: Readable) -> tuple[Digest, int]:
+        """Take content whose digest is not known yet: copied and hashed in one read.
+
+        Returns:
+            Its digest and size.
+        """
+        with self.staging("new") as (staging, write):
+            digest, size = hash_stream(content, write)
+            self._publish(staging, digest)
+        return digest, size
+
+    @contextlib.contextmanager
+    def staging(self, label: str) -> Iterator[tuple[Path, Callable[[bytes], None]]]:
+        """Yield a fresh file of ours and a way to write to it; it is removed unless it was moved away."""
+        path = make_folder(self.ingest_folder) / f"{label}.{unique_suffix()}"
+        with disk_errors(path):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as file:
+
+                def write(block: bytes) -> None:
+                    with disk_errors(path):
+                        view = memoryview(block)
+                        while view:
+                            view = view[file.write(view) :]
+
+                yield path, write
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _publish(self, staging: Path, digest: Digest) -> None:
+        with disk_errors(staging):
+            handle = os.open(staging, os.O_RDONLY)
+            try:
+                os.fsync(handle)  # a crash after the rename must not show an empty file under a digest
+                os.fchmod(handle, 0o444)
+            finally:
+                os.close(handle)
+        link_whole(staging, self.path(digest))
+
+    def digests(self) -> Iterator[tuple[Digest, Path]]:
+        """Yield every content file; names that are no digests are not ours and left alone."""
+        for folder in sorted((self.root / "blobs").glob("sha*")):
+            for path in sorted(folder.iterdir()):
+                if _HEX.fullmatch(path.name):
+                    yield Digest.parse(f"{folder.name}:{path.name}"), path
+
+    def remove(self, digest: Digest, *, older_than: float) -> int:
+        """Remove content that nobody has wanted since ``older_than`` (seconds since the epoch).
+
+        Returns:
+            The bytes freed; 0 when it is newer, or gone.
+        """
+        path = self.path(digest)
+        try:
+            status = path.stat()
+            if status.st_mtime >= older_than:
+                return 0
+            with disk_errors(path):
+                path.unlink()
+        except FileNotFoundError:
+            return 0
+        return status.st_size if status.st_nlink == 1 else 0
+
+
+def age(path: Path, now: Callable[[], float] = time.time) -> float:
+    """Return the seconds since ``path`` was last modified; infinite when it is gone."""
+    try:
+        return now() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")

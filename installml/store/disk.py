@@ -1,0 +1,303 @@
+"""The store on disk: content shared by all repositories, and one small file for each ref (format.md, "Store on disk").
+
+There is no database and no shared index, so two processes cannot damage one. A ref is
+``refs/<registry>/<repository>/@<tag>``; ``=<digest>`` keeps a manifest that has no tag; ``^<subject>/<digest>``
+lists a referrer. The marks ``@ = ^`` cannot start a path component of a repository, so a tag is never in the way
+of a repository of the same name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..digest import Digest, Readable
+from ..errors import NotFound, StoreUnusable
+from ..reference import Reference, check_repository, check_tag
+from ..spec.canonical import MAX_MANIFEST, canonical, parse_json
+from ..spec.descriptor import Descriptor, parse_descriptor
+from ..spec.manifest import Index, Manifest
+from ..spec.media import MANIFESTS
+from ..spec.node import Node
+from .blobs import BlobFolder
+from .files import disk_errors, make_folder, unique_suffix, write_whole
+from .verified import read_manifest
+
+__all__ = ["DiskRepository", "DiskStore", "Ref"]
+
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_LEASE_LIFE = 24 * 3600.0  # seconds a lease of another host counts without a sign of life
+
+
+def encode_host(registry: str) -> str:
+    """Return ``registry`` as a folder name on any file system; ``_decode_host`` is the way back."""
+    return registry.replace(":", "_").replace("[", "(").replace("]", ")")  # none of _ ( ) can be in a host name
+
+
+def _decode_host(name: str) -> str:
+    return name.replace("_", ":").replace("(", "[").replace(")", "]")
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One entry of the store.
+
+    Attributes:
+        reference: Registry, repository and tag or digest.
+        descriptor: The manifest.
+        modified: Seconds since the epoch at which the ref was last set.
+    """
+
+    reference: Reference
+    descriptor: Descriptor
+    modified: float
+
+
+class DiskStore:
+    """A folder that holds packages.
+
+    Args:
+        root: The folder; created at the first write.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.root = root
+        self.clock = clock
+        self.blobs = BlobFolder(root, root / "ingest")
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def prepare(self) -> None:
+        """Create the folder and its layout mark, so that other tools know what it is.
+
+        Raises:
+            StoreUnusable: The place is a file, read-only, or not ours.
+        """
+        make_folder(self.root)
+        mark = self.root / "oci-layout"
+        if not mark.exists():
+            write_whole(mark, _LAYOUT)
+
+    def repository(self, registry: str, repository: str) -> DiskRepository:
+        """Return the place for one repository."""
+        return DiskRepository(self, registry, check_repository(repository))
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[None]:
+        """Keep a collection from removing what is written or reused inside the block."""
+        path = make_folder(self.root / "ingest") / f"lease.{unique_suffix()}"
+        write_whole(path, canonical({"host": socket.gethostname(), "pid": os.getpid(), "since": int(self.clock())}))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def lease_floor(self) -> float:
+        """Return the time since which content may belong to somebody's unfinished work; now when there is none."""
+        floor = self.clock()
+        for path in (self.root / "ingest").glob("lease.*"):
+            with contextlib.suppress(FileNotFoundError, ValueError, OSError):
+                holder = json.loads(path.read_bytes())
+                if self._alive(holder, path):
+                    floor = min(floor, float(holder["since"]))
+                else:
+                    path.unlink(missing_ok=True)
+        return floor
+
+    def _alive(self, holder: dict[str, object], path: Path) -> bool:
+        if holder.get("host") != socket.gethostname():
+            return self.clock() - path.stat().st_mtime < _LEASE_LIFE
+        return process_alive(int(str(holder.get("pid", 0))))
+
+    def refs(self) -> Iterator[Ref]:
+        """Yield every ref, in the order of their names; damaged ref files raise StoreUnusable."""
+        base = self.root / "refs"
+        for path in sorted(p for mark in "@=" for p in base.rglob(f"{mark}*")):
+            ref = self._read(path, base)
+            if ref is not None:
+                yield ref
+
+    def _read(self, path: Path, base: Path) -> Ref | None:
+        host, *parts = path.relative_to(base).parent.parts
+        try:
+            descriptor = read_ref(path)
+            modified = path.stat().st_mtime
+        except NotFound:
+            return None
+        name = Reference(_decode_host(host), "/".join(parts))
+        mark, rest = path.name[0], path.name[1:]
+        reference = name.with_tag(rest) if mark == "@" else name.with_digest(descriptor.digest)
+        return Ref(reference, descriptor, modified)
+
+
+class DiskRepository:
+    """One repository of the disk store: implements ``store.protocol.Target``."""
+
+    def __init__(self, store: DiskStore, registry: str, repository: str) -> None:
+        self.store = store
+        self.registry = registry
+        self.name = repository
+        self.folder = store.root.joinpath("refs", encode_host(registry), *repository.split("/"))
+
+    def __str__(self) -> str:
+        return f"{self.store}:{self.registry}/{self.name}"
+
+    def exists(self, descriptor: Descriptor) -> bool:
+        """Return whether the content is in the store."""
+        return self.store.blobs.exists(descriptor)
+
+    def fetch(self, descriptor: Descriptor) -> AbstractContextManager[Readable]:
+        """Open the content."""
+        return self.store.blobs.open(descriptor)
+
+    def push(self, descriptor: Descriptor, content: Readable) -> None:
+        """Take the content; a manifest with a subject is listed among the subject's referrers."""
+        self.store.prepare()
+        self.store.blobs.write(descriptor, content)
+        if descriptor.media_type in MANIFESTS:
+            manifest = read_manifest(self, descriptor)
+            if manifest.subject is not None:
+                entry = descriptor.bare().to_json() | {"artifactType": manifest.kind}
+                write_whole(self._referrer(manifest.subject.digest, descriptor.digest), canonical(entry))
+
+    def _referrer(self, subject: Digest, digest: Digest) -> Path:
+        return self.folder / f"^{subject.algorithm}-{subject.hex}" / f"{digest.algorithm}-{digest.hex}"
+
+    def _ref(self, pointer: str) -> Path:
+        if ":" in pointer:
+            digest = Digest.parse(pointer)
+            return self.folder / f"={digest.algorithm}-{digest.hex}"
+        return self.folder / f"@{check_tag(pointer)}"
+
+    def resolve(self, pointer: str) -> Descriptor:
+        """Return the manifest's descriptor under a tag or digest."""
+        if ":" in pointer:
+            return self._by_digest(Digest.parse(pointer))
+        return read_ref(self._ref(pointer), f"{self.registry}/{self.name}:{pointer}")
+
+    def _by_digest(self, digest: Digest) -> Descriptor:
+        path = self.store.blobs.path(digest)
+        try:
+            size = path.stat().st_size
+            data = path.read_bytes() if size <= MAX_MANIFEST else b""
+        except FileNotFoundError as error:
+            raise NotFound(f"{self} has no {digest}", subject=str(digest)) from error
+        except OSError as error:
+            raise StoreUnusable(f"{error.strerror}: {path}", subject=str(path)) from error
+        value = parse_json(data, str(path)) if data[:1] == b"{" else {}
+        media_type = value.get("mediaType") if isinstance(value, dict) else None
+        if media_type not in MANIFESTS:
+            raise NotFound(f"{self} has no manifest {digest}", subject=str(digest))
+        return Descriptor(media_type, digest, size)
+
+    def tag(self, descriptor: Descriptor, tag: str) -> None:
+        """Let ``tag`` (or the digest itself) keep the manifest, after checking that all below it is there.
+
+        Raises:
+            NotFound: The manifest or something that it names is missing.
+        """
+        missing = next(self._missing(descriptor), None)
+        if missing is not None:
+            raise NotFound(f"{self.store} has no {missing.digest}, which {tag} needs", subject=str(missing.digest))
+        write_whole(self._ref(tag), canonical(descriptor.bare().to_json()))
+
+    def _missing(self, descriptor: Descriptor) -> Iterator[Descriptor]:
+        if not self.exists(descriptor):
+            yield descriptor
+            return
+        manifest = self.manifest(descriptor)
+        yield from (blob for blob in manifest.blobs if not self.exists(blob))
+        for child in manifest.manifests:
+            yield from self._missing(child)
+
+    def manifest(self, descriptor: Descriptor) -> Manifest | Index:
+        """Return a manifest of this store, proved and parsed."""
+        return read_manifest(self, descriptor)
+
+    def tags(self) -> list[str]:
+        """Return all tags."""
+        return sorted(path.name[1:] for path in self.folder.glob("@*"))
+
+    def untag(self, tag: str) -> None:
+        """Remove ``tag``; the content stays until ``cache gc``."""
+        path = self._ref(tag)
+        with disk_errors(path):
+            try:
+                path.unlink()
+            except FileNotFoundError as error:
+                raise NotFound(f"{self.registry}/{self.name} has no tag {tag} here", subject=tag) from error
+        self._prune()
+
+    def delete(self, descriptor: Descriptor) -> None:
+        """Remove every ref to the manifest; content goes with the next ``cache gc`` unless something else needs it."""
+        self.resolve(str(descriptor.digest))
+        for mark in "@=":
+            for path in self.folder.glob(f"{mark}*"):
+                with contextlib.suppress(NotFound):
+                    if read_ref(path).digest == descriptor.digest:
+                        path.unlink(missing_ok=True)
+        self._prune()
+
+    def _prune(self) -> None:
+        folder = self.folder
+        while folder != self.store.root / "refs":
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+            folder = folder.parent
+
+    def referrers(self, descriptor: Descriptor, artifact_type: str = "") -> list[Descriptor]:
+        """Return what refers to ``descriptor``, with artifact type and annotations filled in."""
+        found = []
+        for path in sorted(self._referrer(descriptor.digest, descriptor.digest).parent.glob("sha*-*")):
+            with contextlib.suppress(NotFound):
+                entry = read_ref(path)
+                manifest = self.manifest(entry)
+                if artifact_type in ("", manifest.kind):
+                    found.append(
+                        Descriptor(entry.media_type, entry.digest, entry.size, manifest.annotations, manifest.kind)
+                    )
+        return sorted(found, key=lambda d: d.digest)
+
+
+def read_ref(path: Path, subject: str = "") -> Descriptor:
+    """Return the descriptor in a ref file.
+
+    Raises:
+        NotFound: There is no such file.
+        StoreUnusable: It holds something else.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(f"{subject or path.name} is not in the local store", subject=subject or path.name) from error
+    except OSError as error:
+        raise StoreUnusable(f"{error.strerror}: {path}", subject=str(path)) from error
+    node = Node(parse_json(data, str(path)))
+    descriptor = parse_descriptor(node)
+    if descriptor is None:
+        raise StoreUnusable(f"{path} is damaged: {'; '.join(node.violations)}", hint="installml cache verify")
+    return descriptor
+
+
+def process_alive(pid: int) -> bool:
+    """Return whether a process with this number runs on this machine."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,195 @@
+"""What the store may forget, and whether what it holds is still what it was.
+
+A blob stays while a ref, an installed model or a referrer of something that stays names it, or while somebody's
+unfinished work may (``DiskStore.lease``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..digest import CHUNK, Digest, VerifyingReader
+from ..errors import IntegrityError, NotFound
+from ..spec.descriptor import Descriptor
+from .disk import DiskStore, read_ref
+from .files import remove_tree
+from .verified import read_manifest
+
+__all__ = ["Collected", "Damage", "Usage", "collect", "reachable", "usage", "verify_store"]
+
+STAGING_LIFE = 24 * 3600.0
+"""Seconds after which unfinished content without a lease is nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection did.
+
+    Attributes:
+        blobs: Digests removed.
+        staging: Unfinished files and folders removed.
+        freed: Bytes on disk that came free; content that an installed model still links frees nothing.
+    """
+
+    blobs: tuple[Digest, ...]
+    staging: int
+    freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes in the store by what holds them."""
+
+    blobs: int
+    reachable: int
+    staging: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A blob that is not what its name says.
+
+    Attributes:
+        digest: The name.
+        reason: What was found.
+        needed_by: References that need it.
+    """
+
+    digest: Digest
+    reason: str
+    needed_by: tuple[str, ...]
+
+
+def reachable(store: DiskStore, roots: Iterable[Descriptor]) -> set[Digest]:
+    """Return every digest that ``roots`` need, their referrers included."""
+    referrers = _referrer_table(store)
+    seen: set[Digest] = set()
+    queue = list(roots)
+    place = store.repository("local", "gc")
+    while queue:
+        descriptor = queue.pop()
+        if descriptor.digest in seen:
+            continue
+        seen.add(descriptor.digest)
+        queue.extend(referrers.get(descriptor.digest, ()))
+        with contextlib.suppress(NotFound):
+            manifest = read_manifest(place, descriptor)
+            seen.update(blob.digest for blob in manifest.blobs)
+            queue.extend(manifest.manifests)
+    return seen
+
+
+def _referrer_table(store: DiskStore) -> dict[Digest, list[Descriptor]]:
+    table: dict[Digest, list[Descriptor]] = {}
+    for path in (store.root / "refs").rglob("^*/sha*-*"):
+        subject = Digest.parse(path.parent.name[1:].replace("-", ":", 1))
+        with contextlib.suppress(NotFound):
+            table.setdefault(subject, []).append(read_ref(path))
+    return table
+
+
+def collect(store: DiskStore, installed: Iterable[Descriptor] = (), *, dry_run: bool = False) -> Collected:
+    """Remove what nothing needs.
+
+    Args:
+        store: The store.
+        installed: Manifests of installed models.
+        dry_run: Only say what would go.
+
+    Returns:
+        What was removed.
+    """
+    floor = store.lease_floor()  # read before marking: whoever starts later re-marks what it reuses
+    needed = reachable(store, [*(ref.descriptor for ref in store.refs()), *installed])
+    gone, freed = [], 0
+    for digest, path in list(store.blobs.digests()):
+        if digest in needed:
+            continue
+        if dry_run:
+            size = path.stat().st_size if path.stat().st_mtime < floor else 0
+        else:
+            size = store.blobs.remove(digest, older_than=floor)
+        if dry_run or not path.exists():
+            gone.append(digest)
+            freed += size
+    if not dry_run:
+        _prune_referrers(store)
+    count, size = _collect_staging(store, floor, dry_run)
+    return Collected(tuple(gone), count, freed + size)
+
+
+def _prune_referrers(store: DiskStore) -> None:
+    for path in list((store.root / "refs").rglob("^*/sha*-*")):
+        if not store.blobs.path(Digest.parse(path.name.replace("-", ":", 1))).exists():
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+
+def _collect_staging(store: DiskStore, floor: float, dry_run: bool) -> tuple[int, int]:
+    count = freed = 0
+    for path in sorted((store.root / "ingest").glob("*")):
+        if path.name.startswith("lease.") or _in_use(path, floor):
+            continue
+        count += 1
+        freed += sum(p.lstat().st_size for p in _files(path))
+        if not dry_run:
+            remove_tree(path)
+    return count, freed
+
+
+def _in_use(path: Path, floor: float) -> bool:
+    try:
+        return path.lstat().st_mtime >= floor
+    except FileNotFoundError:
+        return True
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not path.is_symlink():
+        yield from (p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
+    else:
+        yield path
+
+
+def usage(store: DiskStore, installed: Iterable[Descriptor] = ()) -> Usage:
+    """Return how many bytes the store holds, and how many of them something needs."""
+    sizes = {digest: path.stat().st_size for digest, path in store.blobs.digests()}
+    needed = reachable(store, [*(ref.descriptor for ref in store.refs()), *installed])
+    staging = sum(p.lstat().st_size for path in (store.root / "ingest").glob("*") for p in _files(path))
+    return Usage(sum(sizes.values()), sum(size for digest, size in sizes.items() if digest in needed), staging)
+
+
+def verify_store(store: DiskStore) -> Iterator[Damage | Digest]:
+    """Re-hash every blob; yield its digest when it is sound and a ``Damage`` when it is not or is missing."""
+    owners = _owners(store)
+    present = set()
+    for digest, path in store.blobs.digests():
+        present.add(digest)
+        try:
+            with path.open("rb", buffering=0) as file:
+                reader = VerifyingReader(file, digest, path.stat().st_size, str(path))
+                while reader.read(CHUNK):
+                    pass
+            yield digest
+        except IntegrityError as error:
+            yield Damage(digest, error.message, tuple(owners.get(digest, ())))
+        except OSError as error:
+            yield Damage(digest, f"cannot be read: {error.strerror}", tuple(owners.get(digest, ())))
+    for digest in sorted(set(owners) - present):
+        yield Damage(digest, "is missing", tuple(owners[digest]))
+
+
+def _owners(store: DiskStore) -> dict[Digest, list[str]]:
+    owners: dict[Digest, list[str]] = {}
+    for ref in store.refs():
+        try:
+            digests = reachable(store, [ref.descriptor])
+        except IntegrityError:
+            digests = {ref.descriptor.digest}
+        for digest in digests:
+            owners.setdefault(digest, []).append(str(ref.reference))
+    return owners

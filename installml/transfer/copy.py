@@ -1,0 +1,199 @@
+"""``copy``: walk a manifest, move what the destination lacks, children first, and tag at the end.
+
+The order is what keeps every destination whole: blobs, then the manifests that name them, then the tag
+(distribution-spec, "Pushing manifests"; architecture.md, rule 8). Where the bytes of one blob come from and go to is
+the places' own affair; a faster engine goes behind their ``fetch`` and ``push``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+from ..digest import Digest, Readable
+from ..errors import InstallMLError
+from ..events import BlobDone, BlobProgress, BlobStarted, Listener, Phase, ignore
+from ..spec.descriptor import Descriptor
+from ..spec.manifest import Index, Manifest
+from ..spec.media import ANNOTATION_TITLE
+from ..store.protocol import Destination, Mounter, Source
+from ..store.verified import open_verified, read_manifest
+
+__all__ = ["Cancelled", "Copied", "copy"]
+
+JOBS = 4
+"""Blobs moved at once unless said otherwise; more helps only where a stream is slower than the disk."""
+
+
+class Cancelled(InstallMLError):
+    """Another part of the same copy failed first; never shown by itself."""
+
+    reference = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy did.
+
+    Attributes:
+        descriptor: The root manifest.
+        blobs: Blobs and manifests by outcome: ``copied``, ``exists``, ``mounted``.
+        moved: Bytes that were sent or received.
+    """
+
+    descriptor: Descriptor
+    blobs: dict[str, int]
+    moved: int
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts that several threads add to."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    moved: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, outcome: str, size: int) -> None:
+        with self.lock:
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+            self.moved += size if outcome == "copied" else 0
+
+
+def copy(
+    source: Source,
+    destination: Destination,
+    root: Descriptor,
+    *,
+    tags: Iterable[str] = (),
+    jobs: int = JOBS,
+    on_event: Listener = ignore,
+    phase: str = "copying",
+) -> Copied:
+    """Bring ``root`` and all below it from ``source`` to ``destination``.
+
+    Args:
+        source: Where it is.
+        destination: Where it shall be; content that is there already is not read from the source.
+        root: The manifest or index.
+        tags: Set at the end, in this order; a digest keeps the manifest without a tag.
+        jobs: Most blobs moved at the same time.
+        on_event: Told what happens, from several threads.
+        phase: What the caller calls this, for people.
+
+    Returns:
+        What was moved and what was there.
+
+    Raises:
+        NotFound: The source lacks something.
+        IntegrityError: The source sent other bytes than it named; nothing was tagged.
+        InstallMLError: Whatever the places raise; what arrived whole stays, nothing is tagged.
+    """
+    tally = _Tally()
+    _walk(source, destination, root, _Mover(source, destination, jobs, on_event, tally, phase))
+    for tag in tags:
+        destination.tag(root, tag)
+    return Copied(root, dict(tally.outcomes), tally.moved)
+
+
+def _walk(source: Source, destination: Destination, root: Descriptor, mover: _Mover) -> None:
+    """Move everything below ``root`` and then ``root`` itself."""
+    from_destination = destination.exists(root)
+    manifest = read_manifest(_reader(source, destination, from_destination), root)
+    for child in manifest.manifests:
+        _walk(source, destination, child, mover)
+    mover.move(_titled(manifest))
+    mover.move([root])
+
+
+def _reader(source: Source, destination: Destination, present: bool) -> Source:
+    """Return the place to read a manifest from: the destination when it has it and can be read, else the source."""
+    return cast(Source, destination) if present and hasattr(destination, "fetch") else source
+
+
+def _titled(manifest: Manifest | Index) -> list[Descriptor]:
+    """Return the blobs to move, the largest first: the longest job must not be the last to start."""
+    return sorted(manifest.blobs, key=lambda blob: -blob.size)
+
+
+class _Mover:
+    """Moves blobs between two places on a bounded number of threads; stops all of them at the first failure."""
+
+    def __init__(
+        self, source: Source, destination: Destination, jobs: int, on_event: Listener, tally: _Tally, phase: str
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._jobs = max(1, jobs)
+        self._on_event = on_event
+        self._tally = tally
+        self._phase = phase
+        self._stop = threading.Event()
+
+    def move(self, descriptors: list[Descriptor]) -> None:
+        if len(descriptors) == 1:
+            self._one(descriptors[0])
+            return
+        self._on_event(Phase(self._phase, count=len(descriptors), size=sum(d.size for d in descriptors)))
+        with ThreadPoolExecutor(min(self._jobs, len(descriptors)), "copy") as pool:
+            futures = [pool.submit(self._one, descriptor) for descriptor in descriptors]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            except BaseException:  # Ctrl-C in the waiting thread: the others must not go on for minutes
+                self._cancel(futures)
+                raise
+            if any(future.exception() for future in done if not future.cancelled()):
+                self._cancel(futures)
+        _raise_first(futures)
+
+    def _cancel(self, futures: list[Future[None]]) -> None:
+        self._stop.set()
+        for future in futures:
+            future.cancel()
+
+    def _one(self, descriptor: Descriptor) -> None:
+        if self._stop.is_set():
+            raise Cancelled("stopped")
+        title = descriptor.annotations.get(ANNOTATION_TITLE, descriptor.digest.short)
+        if self._destination.exists(descriptor):
+            outcome = "exists"
+        elif isinstance(self._destination, Mounter) and self._destination.mount(descriptor, self._source):
+            outcome = "mounted"
+        else:
+            self._on_event(BlobStarted(str(descriptor.digest), title, descriptor.size))
+            counted = partial(_Counted, partial(self._progress, descriptor.digest), self._stop)
+            with open_verified(self._source, descriptor, counted) as stream:
+                self._destination.push(descriptor, stream)
+            outcome = "copied"
+        self._tally.add(outcome, descriptor.size)
+        self._on_event(BlobDone(str(descriptor.digest), title, descriptor.size, outcome))
+
+    def _progress(self, digest: Digest, count: int) -> None:
+        self._on_event(BlobProgress(str(digest), count))
+
+
+def _raise_first(futures: list[Future[None]]) -> None:
+    errors = [error for f in futures if f.done() and not f.cancelled() and (error := f.exception())]
+    for error in sorted(errors, key=lambda e: isinstance(e, Cancelled)):
+        raise error
+
+
+class _Counted:
+    """A stream that reports what passes, and stops when the copy has failed elsewhere."""
+
+    def __init__(self, report: Callable[[int], None], stop: threading.Event, stream: Readable) -> None:
+        self._stream = stream
+        self._report = report
+        self._stop = stop
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._stop.is_set():
+            raise Cancelled("stopped")
+        block = self._stream.read(size)
+        if block:
+            self._report(len(block))
+        return block
