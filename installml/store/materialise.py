@@ -53,7 +53,11 @@ class Linked:
         return ", ".join(sorted(self.files, key=lambda way: -self.files[way])) or "empty"
 
 
-def materialise(files: Iterable[tuple[PackagedFile, Path]], folder: Path, ways: Iterable[How] = tuple(How)) -> Linked:
+def materialise(
+    files: Iterable[tuple[PackagedFile, Path]],
+    folder: Path,
+    ways: Iterable[How] = (How.REFLINK, How.HARDLINK, How.SYMLINK, How.COPY),
+) -> Linked:
     """Lay out ``files`` below ``folder``, which must not exist, read-only.
 
     Args:
