@@ -20,6 +20,7 @@ __all__ = ["integer", "items", "mapping", "parse_json", "parse_yaml", "read_json
 MAX_JSON = 16 << 20
 MAX_YAML = 512 << 10
 _MAX_WORD = 1024
+_MAX_VALUES = 4_000_000
 _MAX_INTEGER = 2**63
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
@@ -42,6 +43,8 @@ def parse_json(data: bytes, name: str, *, offset: int = 0) -> Any:
     Raises:
         FormatError: Not JSON, nested too deeply, numbers too long, or not UTF-8.
     """
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > _MAX_VALUES:
+        raise FormatError(name, f"its JSON holds more than {_MAX_VALUES} values", offset=offset)
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except json.JSONDecodeError as error:

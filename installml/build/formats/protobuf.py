@@ -13,7 +13,7 @@ from installml.build.formats.reader import Reader
 
 __all__ = ["Field", "Walk"]
 
-MAX_FIELDS = 3_000_000
+MAX_FIELDS = 2_000_000
 _VARINT, _FIXED64, _LENGTH, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 
 

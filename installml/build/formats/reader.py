@@ -101,11 +101,16 @@ class Reader:
         self._check(count, what)
         if count > cap:
             raise self.fail(f"{what} of {count} bytes is larger than the {cap} that are accepted")
-        self._source.seek(self.position)  # another window may have moved the shared file
-        data = self._source.read(count)
+        data = self.some(count)
         if len(data) != count:
-            raise self.fail(f"ends in the middle of {what}", offset=self.position + len(data))
-        self.position += count
+            raise self.fail(f"ends in the middle of {what}")
+        return data
+
+    def some(self, count: int) -> builtins.bytes:
+        """Read up to count bytes, fewer only at the end; for small counts that the program itself chose."""
+        self._source.seek(self.position)  # another window may have moved the shared file
+        data = self._source.read(min(count, self.remaining))
+        self.position += len(data)
         return data
 
     def _check(self, count: int, what: str) -> None:
@@ -147,7 +152,7 @@ class Reader:
     def peek(self, count: int) -> builtins.bytes:
         """Read up to count bytes and stay; for magic numbers only."""
         start = self.position
-        data = self.bytes(min(count, self.remaining), cap=_STEP)
+        data = self.some(count)
         self.position = start
         return data
 
@@ -247,7 +252,7 @@ class _Expanded:
         while not self._inner.eof:
             data = b""
             if self._inner.needs_input:
-                data = self._reader.bytes(min(_STEP, self._reader.remaining), cap=_STEP)
+                data = self._reader.some(_STEP)
                 if not data:
                     return b""
             try:

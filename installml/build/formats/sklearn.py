@@ -1,0 +1,123 @@
+"""scikit-learn models, and the scikit-learn wrappers of XGBoost and LightGBM, in pickle and joblib files.
+
+Only names, `_sklearn_version` and `n_features_in_` are read; unpickling is what the model's own environment does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from installml.build.formats.model import Finding, Tensor
+from installml.build.formats.opcodes import Call, Scan, scan
+from installml.build.formats.reader import Reader, expand, open_reader
+from installml.errors import FormatError
+
+__all__ = ["read"]
+
+_LZ4 = b"\x04\x22\x4d\x18"
+#: First bytes -> compression (joblib.compressor)
+_COMPRESSIONS = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bz2"),
+    (b"\xfd7zXZ\x00", "lzma"),
+    (b"\x5d\x00\x00", "lzma"),
+    (b"\x78", "zlib"),
+)
+_LIBRARIES = {"sklearn": "scikit-learn", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+_MAX_DETAIL = 20
+_CLASSIFIERS = (
+    "LogisticRegression", "LogisticRegressionCV", "SVC", "LinearSVC", "NuSVC", "GaussianNB", "MultinomialNB",
+    "BernoulliNB", "ComplementNB", "CategoricalNB", "LinearDiscriminantAnalysis", "QuadraticDiscriminantAnalysis",
+    "Perceptron", "NearestCentroid", "LabelPropagation", "LabelSpreading",
+)  # fmt: skip
+_REGRESSORS = (
+    "LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "SVR", "LinearSVR",
+    "NuSVR", "BayesianRidge", "KernelRidge", "Lars", "LassoLars", "PLSRegression",
+)  # fmt: skip
+
+
+def read(path: Path, name: str) -> Finding | None:
+    """Read which classes a pickled model has, without unpickling it.
+
+    Args:
+        path: A pickle or joblib file, also compressed by zlib, gzip, bz2, xz or lzma.
+        name: Its path in the model folder.
+
+    Returns:
+        The finding, or None for a pickle in which none of the three libraries occurs.
+
+    Raises:
+        FormatError: The file is not a pickle, is cut short, or is compressed with LZ4.
+    """
+    with open_reader(path, name) as reader:
+        return describe(scan(_plain(reader)), name)
+
+
+def _plain(reader: Reader) -> Reader:
+    head = reader.peek(8)
+    if head.startswith(_LZ4):
+        raise FormatError(
+            reader.name,
+            "is compressed with LZ4, which is not looked into",
+            hint="Save it again with joblib.dump(model, path, compress=('zlib', 3)).",
+        )
+    method = next((method for magic, method in _COMPRESSIONS if head.startswith(magic)), "")
+    return expand(reader, method) if method else reader
+
+
+def describe(found: Scan, name: str) -> Finding | None:
+    """Say what a followed pickle is: root class, libraries, version, features."""
+    modules = list(dict.fromkeys(one.module.partition(".")[0] for one in found.names))
+    libraries = [module for module in modules if module in _LIBRARIES]
+    if not libraries:
+        return None
+    root = found.root.callee if isinstance(found.root, Call) else None
+    library = root.module.partition(".")[0] if root else ""
+    versions = list(dict.fromkeys(_states(found, "_sklearn_version", str)))
+    classes = [str(one) for one in found.names if one.module.partition(".")[0] in _LIBRARIES and one.name[:1].isupper()]
+    details = {
+        "class": str(root or type(found.root).__name__),
+        "classes": ", ".join(classes[:_MAX_DETAIL]),
+        "modules": ", ".join(modules[:_MAX_DETAIL]),
+        "truncated-at": str(found.truncated) if found.truncated >= 0 else "",
+    }
+    servable = library in _LIBRARIES and str(root) != "xgboost.core.Booster"
+    return Finding(
+        format="sklearn" if "sklearn" in libraries else libraries[0],
+        engine="sklearn" if servable or found.truncated >= 0 else "none",
+        files=(name,),
+        architecture=root.name if root and library in _LIBRARIES else "",
+        task=_task(found),
+        inputs=_inputs(found),
+        requirements=tuple(_requirement(one, versions) for one in libraries),
+        details={key: value for key, value in details.items() if value},
+    )
+
+
+def _requirement(library: str, versions: list[str]) -> str:
+    known = library == "sklearn" and len(versions) == 1 and versions[0].replace(".", "").isalnum()
+    return f"{_LIBRARIES[library]}=={versions[0]}" if known else _LIBRARIES[library]
+
+
+def _states(found: Scan, key: str, kind: type) -> list[Any]:
+    return [call.state[key] for call in found.calls if isinstance(call.state.get(key), kind)]
+
+
+def _inputs(found: Scan) -> tuple[Tensor, ...]:
+    """Give the features of the first fitted step; a ColumnTransformer's parts see only some of them."""
+    features = _states(found, "n_features_in_", int) or _states(found, "_n_features", int)  # LightGBM keeps its own
+    partial = any(one.module.startswith("sklearn.compose") for one in found.names)
+    return (Tensor("x", "FP64", (-1, features[0])),) if features and not partial and features[0] > 0 else ()
+
+
+def _task(found: Scan) -> str:
+    """Name the task by the last estimator's class: a pipeline ends with the one that predicts."""
+    for call in reversed(found.calls):
+        word = call.callee.name
+        if call.callee.module.partition(".")[0] in _LIBRARIES:
+            if word.endswith("Classifier") or word in _CLASSIFIERS:
+                return "tabular-classification"
+            if word.endswith("Regressor") or word in _REGRESSORS:
+                return "tabular-regression"
+    return ""
