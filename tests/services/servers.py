@@ -169,7 +169,7 @@ def zot(*, tls: TLS | None = None, auth: TokenAuth | None = None, htpasswd: Path
             },
         )
         command = [str(program), "serve", str(config)]
-        plan = _Plan("zot", version("zot"), command, Path(folder), port, tls, storage)
+        plan = _Plan("zot", version("zot"), command, Path(folder), port, tls, storage, _host(auth))
         with _running(plan) as server:
             yield server
 
@@ -197,6 +197,7 @@ class _Plan:
     port: re.Pattern[str] | int
     tls: TLS | None = None
     storage: Path | None = None
+    host: str = HOST
 
     @property
     def log(self) -> Path:
@@ -227,9 +228,16 @@ def _distribution(
         if htpasswd is not None:
             document["auth"] = {"htpasswd": {"realm": "installml-tests", "path": str(htpasswd)}}
         config = _config(folder, document)
-        plan = _Plan(kind, version(kind), [*command, str(config)], Path(folder), _DISTRIBUTION_LISTENS, tls, storage)
+        command = [*command, str(config)]
+        listens = _DISTRIBUTION_LISTENS
+        plan = _Plan(kind, version(kind), command, Path(folder), listens, tls, storage, _host(auth))
         with _running(plan) as server:
             yield server
+
+
+def _host(auth: TokenAuth | None) -> str:
+    """Name a guarded registry as its realm is named: a careful client shows credentials to the same host only."""
+    return auth.host if auth else HOST
 
 
 def _trust(auth: TokenAuth) -> dict[str, str]:
@@ -282,11 +290,11 @@ def _ready(plan: _Plan, process: subprocess.Popen[bytes]) -> Server:
     port: int | None = None
     while process.poll() is None and time.monotonic() < deadline:
         port = port or _port(plan)
-        if port is not None and _answers(f"{plan.scheme}://{HOST}:{port}/v2/", plan.tls):
+        if port is not None and _answers(f"{plan.scheme}://{plan.host}:{port}/v2/", plan.tls):
             return Server(
                 plan.kind,
                 plan.version,
-                HOST,
+                plan.host,
                 port,
                 plan.scheme,
                 plan.tls.ca if plan.tls else None,

@@ -111,6 +111,7 @@ class TokenAuth:
         anonymous: Iterable[str] = (),
         lifetime: int = 300,
         tls: TLS | None = None,
+        host: str = "localhost",
     ) -> None:
         """Listen on a free port of 127.0.0.1; answers are given from `__enter__` on.
 
@@ -118,7 +119,9 @@ class TokenAuth:
             users: the table; a name is looked up exactly.
             anonymous: the actions of one who shows no credentials.
             lifetime: seconds until a token expires; distribution allows 60 s more.
-            tls: serve https with these files; the certificate must be for 127.0.0.1.
+            tls: serve https with these files; the certificate must be for the host.
+            host: the realm's host; crane (since go-containerregistry 0.22) refuses a loopback address there, but
+                not a name.
         """
         self._users = dict(users)
         self._anonymous = frozenset(anonymous)
@@ -133,8 +136,8 @@ class TokenAuth:
         if tls is not None:
             self._server.socket = _wrapped(self._server, tls)
         scheme = "https" if tls else "http"
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self.realm = f"{scheme}://{self.host}/token"
+        self.host = host
+        self.realm = f"{scheme}://{host}:{self._server.server_port}/token"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="token-server")
 
     def __enter__(self) -> Self:
