@@ -50,7 +50,8 @@ class Linked:
     @property
     def how(self) -> str:
         """The ways in words, most frequent first."""
-        return ", ".join(sorted(self.files, key=lambda way: -self.files[way])) or "empty"
+        ranked = sorted(self.files.items(), key=lambda item: -item[1])
+        return ", ".join(way.value for way, _ in ranked) or "empty"
 
 
 def materialise(
