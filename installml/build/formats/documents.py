@@ -62,14 +62,22 @@ def read_json(reader: Reader, *, cap: int = MAX_JSON, what: str = "JSON") -> Any
     return parse_json(reader.bytes(reader.remaining, cap=cap, what=what), reader.name, offset=start)
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases: ten lines of them can unfold to billions of items."""
+class _PlainLoader(yaml.BaseLoader):
+    """YAML of texts, lists and mappings; nothing else is constructed, so no number can be made to cost minutes.
+
+    Aliases are refused: ten lines of them can unfold to billions of items.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not accepted", mark)
         return super().compose_node(parent, index)
+
+
+_NULL = "tag:yaml.org,2002:null"
+_PlainLoader.add_implicit_resolver(_NULL, re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""])
+_PlainLoader.add_constructor(_NULL, lambda _loader, _node: None)
 
 
 def _refuse_yaml(name: str, offset: int, error: Exception) -> Never:
@@ -80,7 +88,7 @@ def _refuse_yaml(name: str, offset: int, error: Exception) -> Never:
 
 
 def parse_yaml(data: bytes, name: str, *, offset: int = 0) -> Any:
-    """Parse YAML with plain values only: no tags that construct objects, no aliases.
+    """Parse YAML to texts, lists and mappings; numbers and dates stay texts, null is None.
 
     Args:
         data: The bytes, at most 512 KiB.
@@ -93,7 +101,7 @@ def parse_yaml(data: bytes, name: str, *, offset: int = 0) -> Any:
     if len(data) > MAX_YAML:
         raise FormatError(name, f"YAML of {len(data)} bytes is larger than the {MAX_YAML} that are accepted")
     try:
-        return yaml.load(data.decode("utf-8"), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader without aliases
+        return yaml.load(data.decode("utf-8"), Loader=_PlainLoader)  # noqa: S506 - a BaseLoader: it constructs texts only
     except UnicodeDecodeError as error:
         raise FormatError(name, "its YAML is not UTF-8", offset=offset + error.start) from error
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError, KeyError) as error:

@@ -51,7 +51,8 @@ class Finding:
 
     Args:
         format: safetensors, gguf, onnx, sklearn, skops, xgboost, lightgbm, torch-state-dict, torchscript,
-            torch-export, torch-module, keras, tensorflow-savedmodel, mlflow, python or transformers.
+            torch-export, torch-module (a whole pickled nn.Module), keras, tensorflow-savedmodel, mlflow,
+            python or transformers.
         engine: The recipe's runtime.engine.
         files: Folder-relative POSIX paths that carry it.
         architecture: The model's class or family, such as BertModel or llama.

@@ -58,7 +58,8 @@ class Scan:
         persistent: Every persistent id, which torch uses for storages.
         root: What unpickling would return.
         end: Offset of the byte after the pickle.
-        truncated: Offset at which following stopped early because there were too many opcodes; -1 if it did not.
+        truncated: Offset at which following stopped early because there was too much; -1 if it did not. Then
+            `root` is the first object that was begun, which is the outermost one as Python's pickler writes.
     """
 
     names: dict[Name, None] = field(default_factory=dict)
@@ -67,6 +68,10 @@ class Scan:
     root: Any = None
     end: int = 0
     truncated: int = -1
+
+
+class _Enough(Exception):
+    """More follows than is looked at."""
 
 
 class _Input:
@@ -86,6 +91,8 @@ class _Input:
 
     def _fill(self) -> bool:
         more = self._reader.some(_STEP)
+        if not more and self._reader.capped and not self._reader.remaining:
+            raise _Enough
         self._buffer, self._at = self._buffer[self._at :] + more, 0
         return bool(more)
 
@@ -101,6 +108,8 @@ class _Input:
         step = min(count, len(self._buffer) - self._at)
         self._at += step
         if count > step:
+            if count - step > self._reader.remaining and self._reader.capped:
+                raise _Enough
             self._reader.skip(count - step, "a pickled value")
             self._buffer, self._at = b"", 0
 
@@ -129,20 +138,27 @@ class _Machine:
         self.memos: list[dict[int, Any]] = [{}]
 
     def run(self) -> Scan:
-        for _ in range(MAX_OPCODES):
-            start = self.input.position
-            code = self.input.take(1).decode("latin-1")
-            opcode = _OPCODES.get(code)
-            if opcode is None:
-                raise self.input.fail(f"opcode 0x{ord(code):02x} at byte {start} does not exist in a pickle")
-            if opcode.name == "STOP":
-                if self._stop():
+        try:
+            for _ in range(MAX_OPCODES):
+                if self._step():
                     return self.found
-                continue
-            argument = self._argument(opcode)
-            _DO.get(opcode.name, _push_argument)(self, argument)
+        except _Enough:
+            pass
         self.found.truncated = self.input.position
+        self.found.root = self.found.calls[0] if self.found.calls else None
         return self.found
+
+    def _step(self) -> bool:
+        """Follow one opcode; true after the last one."""
+        start = self.input.position
+        code = self.input.take(1).decode("latin-1")
+        opcode = _OPCODES.get(code)
+        if opcode is None:
+            raise self.input.fail(f"opcode 0x{ord(code):02x} at byte {start} does not exist in a pickle")
+        if opcode.name == "STOP":
+            return self._stop()
+        _DO.get(opcode.name, _push_argument)(self, self._argument(opcode))
+        return False
 
     def _stop(self) -> bool:
         """End the pickle; a pickle that joblib nested inside another one ends without ending the outer one."""

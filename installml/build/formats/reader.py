@@ -52,13 +52,17 @@ class Reader:
         size: Where the window ends.
         start: Where it begins; offsets in errors are those of the whole file.
         order: Byte order of numbers, "little" or "big".
+        capped: More may follow behind the window's end, which is ours and not the file's.
     """
 
-    def __init__(self, source: Source, name: str, size: int, *, start: int = 0, order: str = "little") -> None:
+    def __init__(
+        self, source: Source, name: str, size: int, *, start: int = 0, order: str = "little", capped: bool = False
+    ) -> None:
         self.name = name
         self.size = size
         self.position = start
         self.order = order
+        self.capped = capped
         self._source = source
 
     @property
@@ -275,4 +279,5 @@ def expand(reader: Reader, method: str, *, size: int = MAX_EXPANDED) -> Reader:
     Returns:
         A reader that may skip ahead but not go back.
     """
-    return Reader(_Expanded(reader, method), reader.name, min(size, MAX_EXPANDED), order=reader.order)
+    source = _Expanded(reader, method)
+    return Reader(source, reader.name, min(size, MAX_EXPANDED), order=reader.order, capped=size >= MAX_EXPANDED)

@@ -5,6 +5,7 @@ Only names, `_sklearn_version` and `n_features_in_` are read; unpickling is what
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from installml.build.formats.opcodes import Call, Scan, scan
 from installml.build.formats.reader import Reader, expand, open_reader
 from installml.errors import FormatError
 
-__all__ = ["read"]
+__all__ = ["describe", "read", "task"]
 
 _LZ4 = b"\x04\x22\x4d\x18"
 #: First bytes -> compression (joblib.compressor)
@@ -69,30 +70,35 @@ def _plain(reader: Reader) -> Reader:
 def describe(found: Scan, name: str) -> Finding | None:
     """Say what a followed pickle is: root class, libraries, version, features."""
     modules = list(dict.fromkeys(one.module.partition(".")[0] for one in found.names))
-    libraries = [module for module in modules if module in _LIBRARIES]
+    libraries = [module for module in modules if _library(module)]
     if not libraries:
         return None
     root = found.root.callee if isinstance(found.root, Call) else None
-    library = root.module.partition(".")[0] if root else ""
+    library = _library(root.module) if root else ""
     versions = list(dict.fromkeys(_states(found, "_sklearn_version", str)))
-    classes = [str(one) for one in found.names if one.module.partition(".")[0] in _LIBRARIES and one.name[:1].isupper()]
+    classes = [str(one) for one in found.names if _library(one.module) and one.name[:1].isupper()]
     details = {
         "class": str(root or type(found.root).__name__),
         "classes": ", ".join(classes[:_MAX_DETAIL]),
         "modules": ", ".join(modules[:_MAX_DETAIL]),
         "truncated-at": str(found.truncated) if found.truncated >= 0 else "",
     }
-    servable = library in _LIBRARIES and str(root) != "xgboost.core.Booster"
+    servable = bool(library) and str(root) != "xgboost.core.Booster"
     return Finding(
         format="sklearn" if "sklearn" in libraries else libraries[0],
         engine="sklearn" if servable or found.truncated >= 0 else "none",
         files=(name,),
-        architecture=root.name if root and library in _LIBRARIES else "",
-        task=_task(found),
+        architecture=root.name if root and library else "",
+        task=task(call.callee.name for call in found.calls if _library(call.callee.module)),
         inputs=_inputs(found),
         requirements=tuple(_requirement(one, versions) for one in libraries),
         details={key: value for key, value in details.items() if value},
     )
+
+
+def _library(module: str) -> str:
+    top = module.partition(".")[0]
+    return top if top in _LIBRARIES else ""
 
 
 def _requirement(library: str, versions: list[str]) -> str:
@@ -111,13 +117,15 @@ def _inputs(found: Scan) -> tuple[Tensor, ...]:
     return (Tensor("x", "FP64", (-1, features[0])),) if features and not partial and features[0] > 0 else ()
 
 
-def _task(found: Scan) -> str:
-    """Name the task by the last estimator's class: a pipeline ends with the one that predicts."""
-    for call in reversed(found.calls):
-        word = call.callee.name
-        if call.callee.module.partition(".")[0] in _LIBRARIES:
-            if word.endswith("Classifier") or word in _CLASSIFIERS:
-                return "tabular-classification"
-            if word.endswith("Regressor") or word in _REGRESSORS:
-                return "tabular-regression"
+def task(classes: Iterable[str]) -> str:
+    """Name the task by the last estimator's class: a pipeline ends with the one that predicts.
+
+    Args:
+        classes: Class names without modules, in the order of the file.
+    """
+    for word in reversed(list(classes)):
+        if word.endswith("Classifier") or word in _CLASSIFIERS:
+            return "tabular-classification"
+        if word.endswith("Regressor") or word in _REGRESSORS:
+            return "tabular-regression"
     return ""

@@ -65,6 +65,8 @@ def read(path: Path, name: str) -> Finding | None:
     architecture = classes[0] if classes else ""
     inner = mapping(config.get("text_config"))
     task = _task(family, architecture, config)
+    if not task and (path.parent / "modules.json").is_file():
+        task = "sentence-similarity"  # sentence-transformers wraps a bare encoder
     context = integer(config.get("max_position_embeddings", inner.get("max_position_embeddings")))
     details = {
         "model_type": family,
@@ -76,7 +78,7 @@ def read(path: Path, name: str) -> Finding | None:
     }
     return Finding(
         format="transformers",
-        engine="vllm" if task in _VLLM_TASKS else "torch",
+        engine="vllm" if task in _VLLM_TASKS else "none",
         files=(name,),
         architecture=architecture or family,
         precision=text(config.get("dtype") or config.get("torch_dtype") or inner.get("dtype")).removeprefix("torch."),

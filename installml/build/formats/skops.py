@@ -1,0 +1,90 @@
+"""skops files: a ZIP whose schema.json names every class (skops.readthedocs.io, "Persistence")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from installml.build.formats.archive import archive, member_bytes
+from installml.build.formats.documents import MAX_JSON, integer, mapping, parse_json, text
+from installml.build.formats.model import Finding, Tensor
+from installml.build.formats.reader import open_reader
+from installml.build.formats.sklearn import task
+
+__all__ = ["SCHEMA", "read"]
+
+SCHEMA = "schema.json"
+_MAX_NODES = 1_000_000
+_MAX_DETAIL = 20
+
+
+def read(path: Path, name: str) -> Finding:
+    """Read a skops file's schema: root class, classes, scikit-learn's version, features.
+
+    Args:
+        path: The file.
+        name: Its path in the model folder.
+
+    Raises:
+        FormatError: Not a ZIP file, or without a schema.
+    """
+    with open_reader(path, name) as reader:
+        members = archive(reader)
+        if SCHEMA not in members:
+            raise reader.fail("is not a skops file: it lacks schema.json", offset=0)
+        member = members[SCHEMA]
+        schema = mapping(parse_json(member_bytes(reader, member, cap=MAX_JSON), name, offset=member.offset))
+        if "__class__" not in schema or "protocol" not in schema:
+            raise reader.fail("is not a skops file: its schema.json names no class", offset=member.offset)
+    nodes = list(_nodes(schema))
+    classes = list(dict.fromkeys(_class(node) for node in nodes if _is_library(node)))
+    version = next((_plain(node["_sklearn_version"]) for node in nodes if "_sklearn_version" in node), "")
+    features = next((integer(_plain(node["n_features_in_"])) for node in nodes if "n_features_in_" in node), None)
+    return Finding(
+        format="skops",
+        engine="sklearn",
+        files=(name,),
+        architecture=text(schema.get("__class__")),
+        task=task(one.rpartition(".")[2] for one in classes),
+        inputs=(Tensor("x", "FP64", (-1, features)),) if features and features > 0 else (),
+        requirements=(f"scikit-learn=={version}" if version else "scikit-learn", *_skops(schema)),
+        details={
+            "class": _class(schema),
+            "classes": ", ".join(classes[:_MAX_DETAIL]),
+            "protocol": text(schema.get("protocol")),
+        },
+    )
+
+
+def _skops(schema: Any) -> tuple[str, ...]:
+    version = text(schema.get("_skops_version"))
+    return (f"skops=={version}" if version else "skops",)
+
+
+def _nodes(schema: object) -> Iterator[dict[str, Any]]:
+    """Give every object of the tree, outermost first, with a stack of our own instead of recursion."""
+    waiting = [schema]
+    for _ in range(_MAX_NODES):
+        if not waiting:
+            return
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+        inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        waiting.extend(one for one in reversed(inside) if isinstance(one, dict | list))
+
+
+def _class(node: Any) -> str:
+    return f"{text(node.get('__module__'))}.{text(node.get('__class__'))}"
+
+
+def _is_library(node: Any) -> bool:
+    module = text(node.get("__module__")).partition(".")[0]
+    return module not in ("", "builtins", "numpy") and node.get("__loader__") == "ObjectNode"
+
+
+def _plain(node: Any) -> str:
+    """Give the value of a JsonNode: its content is JSON in a text."""
+    content = mapping(node).get("content")
+    return content.strip('"')[:64] if isinstance(content, str) else ""
