@@ -1,0 +1,234 @@
+"""The API of one registry, and the part of it below one repository: requests with the right scheme and authorisation.
+
+Here: http or https, the one retry after a 401, lists in pages, URLs that a registry gives and that must stay with
+it. Not here: what is asked (``repository``, ``uploads``, ``referrers``) and how it is sent (``http``).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from .answers import document, failure
+from .auth import Authenticator, CredentialSource, scope
+from .errors import ConnectionLost, ConnectionRefused, PlainServer, UnexpectedAnswer
+from .http import Blocks, HttpClient, Request, Response, check_url
+from .sites import api_host, canonical_host, is_loopback, origin
+
+__all__ = ["GONE", "Endpoint", "RepositoryEndpoint"]
+
+GONE = (404, 410)
+_MAX_PAGES = 10_000
+_PAGE_CAP = 8 << 20
+_NEXT = re.compile(r'<([^>]*)>\s*;[^,<]*?\brel\s*=\s*"?next\b', re.IGNORECASE)
+
+
+class Endpoint:
+    """The API of one registry.
+
+    http or https is decided once, at the first request. https it is, unless plain http is allowed: for loopback names
+    http is tried first (a registry on the same machine seldom has a certificate), unless a certificate authority is
+    configured for it; for a host that is set insecure https is tried first. The attempt carries no credentials.
+
+    Args:
+        host: Host and optional port.
+        client: Sends the requests, and knows the host's settings.
+        credentials: Where credentials come from.
+    """
+
+    def __init__(self, host: str, client: HttpClient, credentials: CredentialSource) -> None:
+        self.host = canonical_host(host)
+        self.client = client
+        self.settings = client.hosts(self.host)
+        self.referrers_api: bool | None = None  # None: nobody has asked yet
+        self._credentials = credentials
+        self._api = api_host(self.host)
+        self._lock = threading.Lock()
+        self._auth: Authenticator | None = None
+
+    def authenticator(self) -> Authenticator:
+        """Return what lets us in, made at the first use."""
+        with self._lock:
+            if self._auth is None:
+                base = f"{self._scheme()}://{self._api}"
+                self._auth = Authenticator(self.host, base, self.client, self.settings, self._credentials)
+            return self._auth
+
+    @property
+    def base(self) -> str:
+        """Scheme and host of the API; the first use may ask the registry which of http and https it speaks."""
+        return self.authenticator().base
+
+    def _scheme(self) -> str:
+        if is_loopback(self.host):
+            return "https" if self.settings.ca else self._spoken("http", "https")
+        return self._spoken("https", "http") if self.settings.insecure else "https"
+
+    def _spoken(self, first: str, second: str) -> str:
+        """Return the first of two schemes in which the registry answers."""
+        try:
+            return first if self._speaks(first) else second
+        except (PlainServer, ConnectionLost, ConnectionRefused) as error:
+            try:
+                self._speaks(second)
+            except (PlainServer, ConnectionLost, ConnectionRefused):
+                raise error from None
+            return second
+
+    def _speaks(self, scheme: str) -> bool:
+        request = Request("GET", f"{scheme}://{self._api}/v2/", follow=False, settings=self.settings)
+        with self.client.send(request) as response:
+            # Go's and nginx's https servers answer plain http with a readable 400.
+            return not (scheme == "http" and response.status == 400 and b"HTTPS" in response.body(1 << 20))
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        repository: str,
+        scopes: tuple[str, ...],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Blocks | None = None,
+        again: bool = False,
+        follow: bool = True,
+    ) -> Response:
+        """Return the answer to one request, authorised as far as the registry asks for it.
+
+        Args:
+            method: HTTP method.
+            path: Path and query below the registry, or an absolute URL that the registry gave.
+            repository: Whose credentials to use; may be empty.
+            scopes: What the request needs to be allowed to do.
+            headers: Further headers.
+            body: Bytes, or blocks (then a 401 is not answered by sending it once more).
+            again: May be repeated although it is neither GET nor HEAD.
+            follow: Follow redirects.
+        """
+        auth = self.authenticator()
+        url = urljoin(f"{auth.base}/", path)
+        home = origin(url) == origin(auth.base)
+        settings = self.settings if home else self.client.settings_for(urlsplit(url).netloc, self._api, self.settings)
+
+        def request(authorization: str) -> Request:
+            own = {"Authorization": authorization} if authorization and home else {}
+            return Request(
+                method, url, {**(headers or {}), **own}, body, again or method in {"GET", "HEAD"}, follow, settings
+            )
+
+        used = auth.header(repository, scopes) if home else ""
+        response = self.client.send(request(used))
+        if response.status != 401 or origin(response.url) != origin(auth.base) or not isinstance(body, bytes | None):
+            return response
+        renewed = auth.renewed(response, repository, scopes, used)
+        if not renewed:
+            return response
+        response.drain()
+        return self.client.send(request(renewed))
+
+    def pages(self, path: str, repository: str, scopes: tuple[str, ...], what: str) -> Iterator[Any]:
+        """Yield the documents of a list that comes in pages; None for a list that is not there.
+
+        The next page must be on the registry itself (distribution-spec, "Listing Tags": the Link header), and no page
+        is read twice.
+        """
+        seen: set[str] = set()
+        while path:
+            seen.add(path)
+            with self.send("GET", path, repository, scopes) as response:
+                if response.status in GONE:
+                    yield None
+                    return
+                if response.status != 200:
+                    raise failure(response, what)
+                following = next_page(response)
+                yield document(response, _PAGE_CAP, what)
+            path = self.own_url(following) if following else ""
+            if path in seen or len(seen) >= _MAX_PAGES:
+                raise UnexpectedAnswer(f"{self.host} sends {what} in a circle or without end", subject=self.host)
+
+    def own_url(self, url: str) -> str:
+        """Return a URL that the registry gave, when it is on the registry itself.
+
+        Raises:
+            UnexpectedAnswer: It is somewhere else.
+        """
+        url = self.upgraded(url)
+        if origin(url) != origin(self.base):
+            raise UnexpectedAnswer(
+                f"{self.host} continues its answer on another host, {urlsplit(url).netloc}", subject=self.host
+            )
+        return url
+
+    def upgraded(self, url: str) -> str:
+        """Return a URL that the registry gave, with the scheme put right.
+
+        A registry behind a proxy that ends TLS often writes http into the URLs of an https API.
+
+        Raises:
+            UnexpectedAnswer: It leaves encryption for another host.
+        """
+        parts, base = check_url(url, self.host), urlsplit(self.base)
+        if base.scheme == "https" and parts.scheme == "http":
+            if parts.hostname != base.hostname:
+                raise UnexpectedAnswer(
+                    f"{self.host} wants to go on without encryption at {parts.netloc}", subject=self.host
+                )
+            parts = parts._replace(scheme="https", netloc=base.netloc)
+        return parts.geturl()
+
+
+def next_page(response: Response) -> str:
+    """Return the absolute URL of the page after this one, or nothing (RFC 8288, ``rel="next"``)."""
+    link = _NEXT.search(response.headers.get("Link", ""))
+    return urljoin(response.url, link[1]) if link else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryEndpoint:
+    """The part of an API below ``/v2/<name>/``."""
+
+    registry: Endpoint
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.registry.host}/{self.name}"
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *actions: str,
+        origin_name: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Blocks | None = None,
+        again: bool = False,
+        follow: bool = True,
+    ) -> Response:
+        """Send one request that needs ``actions`` (``pull``, ``push``, ``delete``) on the repository.
+
+        Args:
+            method: HTTP method.
+            path: Below the repository, or an absolute URL that the registry gave.
+            actions: What the request does.
+            origin_name: Another repository of the registry that must be readable too.
+            headers: As ``Endpoint.send``.
+            body: As ``Endpoint.send``.
+            again: As ``Endpoint.send``.
+            follow: As ``Endpoint.send``.
+        """
+        scopes = (scope(self.name, *actions), *((scope(origin_name, "pull"),) if origin_name else ()))
+        return self.registry.send(
+            method, self._url(path), self.name, scopes, headers=headers, body=body, again=again, follow=follow
+        )
+
+    def pages(self, path: str, what: str) -> Iterator[Any]:
+        """Yield the pages of a list below the repository, as ``Endpoint.pages``."""
+        return self.registry.pages(self._url(path), self.name, (scope(self.name, "pull"),), what)
+
+    def _url(self, path: str) -> str:
+        return path if "://" in path else f"/v2/{self.name}/{path}"

@@ -1,0 +1,506 @@
+"""The one door to ``requests``: single HTTP exchanges with everything around them that must not go wrong.
+
+Here: connections, TLS trust, proxies, redirects followed by hand, retries, size caps, and the translation of what
+the lower libraries raise. Not here: who we are (``auth``), what a registry means by its answers (``answers``,
+``repository``). Adapters are driven directly, without a ``requests.Session``: so there are no cookies, no netrc and
+no environment to keep out, and what is left (urllib3's pools) may be shared by threads.
+
+Rules: redirects at most 5, never from https to http, ``Authorization`` dropped at the first change of origin (RFC
+9110, 15.4); retries only for requests that may be repeated, on lost connections, 408, 429 and 5xx, with exponential
+waits of random length within a deadline. The environment is never read: Network is given.
+"""
+
+from __future__ import annotations
+
+import random as _random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from ..digest import CHUNK
+from ..errors import SettingInvalid
+from .errors import (
+    ConnectionLost,
+    ConnectionRefused,
+    HostUnknown,
+    Offline,
+    PlainServer,
+    ProxyFailed,
+    RedirectRefused,
+    TimedOut,
+    TLSFailed,
+    TransportError,
+    UnexpectedAnswer,
+)
+from .sites import bypasses_proxy, hostname, origin
+
+if TYPE_CHECKING:
+    from requests.adapters import HTTPAdapter
+
+__all__ = ["Blocks", "HostSettings", "HttpClient", "Network", "Request", "Response"]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 5
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_ATTEMPTS = 6
+_FIRST_WAIT = 0.25  # seconds; doubled at each attempt
+_DEADLINE = 90.0  # seconds from the first attempt within which the last one begins
+_POOL = 32  # connections kept per host
+_DRAIN = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """How one host is spoken to.
+
+    Attributes:
+        insecure: Plain http is allowed.
+        ca: File or folder of certificate authorities to trust for this host besides the system's.
+        client_cert: Certificate file and key file that we show.
+        token_hosts: Hosts that may be given this registry's credentials although they are of another site.
+    """
+
+    insecure: bool = False
+    ca: str | None = None
+    client_cert: tuple[str, str] | None = None
+    token_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the whole process knows about its network.
+
+    Attributes:
+        proxies: Proxy URL by scheme of the request (``http``, ``https``, or ``all``).
+        no_proxy: Hosts reached without, in the habit of NO_PROXY.
+        timeout: Seconds to wait for a connection, and between two reads.
+        user_agent: What we call ourselves.
+        offline: Refuse every request.
+        ca_file: Certificate authorities to trust besides the system's, for all hosts.
+    """
+
+    proxies: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    no_proxy: str = ""
+    timeout: tuple[float, float] = (15.0, 60.0)
+    user_agent: str = "installml"
+    offline: bool = False
+    ca_file: str | None = None
+
+
+class Blocks(Protocol):
+    """A request body of known length that is sent as it is produced."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing to ask.
+
+    Attributes:
+        method: HTTP method.
+        url: Absolute URL.
+        headers: Sent as they are; ``Authorization`` only as far as the origin of ``url``.
+        body: Bytes, or blocks of known length, or None.
+        again: May be sent twice: it is idempotent and its body, if any, is in memory.
+        follow: Follow redirects.
+        settings: Settings for the host of ``url``, and for its other ports when they have none of their own.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    body: bytes | Blocks | None = None
+    again: bool = False
+    follow: bool = True
+    settings: HostSettings = field(default_factory=HostSettings)
+
+
+class Response:
+    """An answer whose body is still to be read; close it, or use it as a context manager."""
+
+    def __init__(self, raw: Any, asked: str, lower: Callable[[BaseException], TransportError]) -> None:
+        self._raw = raw
+        self._lower = lower
+        self.status: int = raw.status_code
+        self.headers: Mapping[str, str] = raw.headers
+        self.url = asked
+
+    @property
+    def place(self) -> str:
+        """Host (and port) that answered."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def media_type(self) -> str:
+        """The Content-Type without parameters, lowercase."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def length(self) -> int | None:
+        """The Content-Length, or None."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait (RFC 9110, 10.2.3), or None."""
+        text = self.headers.get("Retry-After", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text[:9])
+        try:
+            until, now = (parsedate_to_datetime(t) for t in (text, self.headers.get("Date", "")))
+            return max(0.0, (until - now).total_seconds())
+        except (ValueError, TypeError):
+            return None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most ``size`` bytes of the body as they came, never decoded; empty at the end.
+
+        Raises:
+            ConnectionLost: The body ended before its Content-Length.
+        """
+        import urllib3
+
+        try:
+            block: bytes = self._raw.raw.read(size if size >= 0 else None, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._lower(error) from error
+        return block
+
+    def body(self, cap: int) -> bytes:
+        """Return the whole body, then close.
+
+        Raises:
+            UnexpectedAnswer: It has more than ``cap`` bytes.
+        """
+        with self:
+            data = bytearray()
+            while len(data) <= cap and (block := self.read(min(CHUNK, cap + 1 - len(data)))):
+                data += block
+        if len(data) > cap:
+            raise UnexpectedAnswer(
+                f"{self.place} sent more than {cap} bytes where a document was expected", subject=self.place
+            )
+        return bytes(data)
+
+    def drain(self) -> None:
+        """Give the connection back, reading what little is left of the body; close it when there is more."""
+        try:
+            if self._raw.raw.tell() == 0 and (self.length or 0) <= _DRAIN:
+                self.read(_DRAIN)
+        except TransportError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection; an unread body closes it."""
+        self._raw.close()
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Guarded:
+    """A body that remembers its own failure, so that a source's error is not taken for the network's."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self.failure: BaseException | None = None
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._blocks
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
+
+
+class HttpClient:
+    """Sends requests; safe to share between threads.
+
+    Args:
+        network: Proxies, timeouts, trust.
+        hosts: Settings of a host, given as it stands in URLs (with its port, if any).
+        clock: Monotonic seconds.
+        sleep: Waits.
+        random: A number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        hosts: Callable[[str], HostSettings] = lambda _: HostSettings(),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self.network = network
+        self.hosts = hosts
+        self.clock = clock
+        self.sleep = sleep
+        self.random = random
+        self._adapters: dict[tuple[str | None, tuple[str, str] | None], HTTPAdapter] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close every kept connection."""
+        with self._lock:
+            adapters, self._adapters = list(self._adapters.values()), {}
+        for adapter in adapters:
+            adapter.close()
+
+    def send(self, request: Request) -> Response:
+        """Return the answer to ``request``, whatever its status.
+
+        Raises:
+            TransportError: There was no answer, or one that may not be followed.
+        """
+        if self.network.offline:
+            host = urlsplit(request.url).netloc
+            raise Offline(f"{host} is needed and the network is not to be used", subject=host)
+        deadline = self.clock() + _DEADLINE
+        for attempt in range(_ATTEMPTS - 1):
+            answer = self._attempt(request)
+            wait = self._wait(answer, attempt)
+            if not request.again or wait is None or self.clock() + wait > deadline:
+                break
+            if isinstance(answer, Response):
+                answer.drain()
+            self.sleep(wait)
+        else:
+            answer = self._attempt(request)
+        if isinstance(answer, TransportError):
+            raise answer
+        return answer
+
+    def _attempt(self, request: Request) -> Response | TransportError:
+        """Return the answer, or the failure that may pass; a host that is not there at all is no such failure."""
+        try:
+            return self._follow(request)
+        except (ConnectionLost, TimedOut) as error:
+            return error
+
+    def _wait(self, answer: Response | TransportError, attempt: int) -> float | None:
+        """Return seconds to wait before asking again, or None when the answer stands."""
+        own: float = _FIRST_WAIT * (1 << attempt) * (0.5 + self.random())
+        if isinstance(answer, TransportError):
+            return own
+        if answer.status not in _PASSING:
+            return None
+        return max(own, answer.retry_after or 0.0)
+
+    def _follow(self, request: Request) -> Response:
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = self._once(request)
+            location = response.headers.get("Location", "")
+            if response.status not in _REDIRECTS or not request.follow or not location:
+                return response
+            response.drain()
+            if request.method not in {"GET", "HEAD"}:
+                raise RedirectRefused(
+                    f"{response.place} redirects a {request.method} elsewhere, which is not followed",
+                    subject=response.place,
+                )
+            request = self._redirected(request, location)
+        place = urlsplit(request.url).netloc
+        raise RedirectRefused(f"more than {_MAX_REDIRECTS} redirects, the last to {place}", subject=place)
+
+    def _redirected(self, request: Request, location: str) -> Request:
+        before = urlsplit(request.url)
+        url = urljoin(request.url, location)
+        after = check_url(url, before.netloc)
+        if before.scheme == "https" and after.scheme != "https":
+            raise RedirectRefused(
+                f"{before.netloc} redirects from https to plain http at {after.netloc}", subject=before.netloc
+            )
+        headers = request.headers
+        settings = request.settings
+        if origin(before) != origin(after):
+            headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+            settings = self.settings_for(after.netloc, before.netloc, settings)
+        return replace(request, url=url, headers=headers, settings=settings)
+
+    def settings_for(self, host: str, registry: str, settings: HostSettings) -> HostSettings:
+        """Return the settings for ``host``; another port of the registry's own machine inherits the registry's."""
+        own = self.hosts(host)
+        return settings if own == HostSettings() and hostname(host) == hostname(registry) else own
+
+    def _once(self, request: Request) -> Response:
+        import requests
+        import urllib3
+
+        host = urlsplit(request.url).netloc
+        proxy = self.proxy_for(request.url)
+        body = request.body if isinstance(request.body, bytes | None) else _Guarded(request.body)
+
+        def lower(error: BaseException) -> TransportError:
+            return _translate(error, host, proxied=bool(proxy))
+
+        try:
+            adapter = self._adapter(request.settings)
+            prepared = requests.Request(request.method, request.url, headers=self._headers(request)).prepare()
+            prepared.body = body  # type: ignore[assignment]  # urllib3 takes any iterable of blocks
+            if body is not None:
+                prepared.headers["Content-Length"] = str(len(body))
+            raw = adapter.send(prepared, stream=True, timeout=self.network.timeout, proxies=proxy)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if isinstance(body, _Guarded) and body.failure is not None:
+                raise body.failure from None
+            raise lower(error) from error
+        return Response(raw, request.url, lower)
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        return {"User-Agent": self.network.user_agent, "Accept-Encoding": "identity", **request.headers}
+
+    def proxy_for(self, url: str) -> dict[str, str]:
+        """Return the proxies that apply to ``url``: one entry or none."""
+        parts = urlsplit(url)
+        proxy = self.network.proxies.get(parts.scheme) or self.network.proxies.get("all")
+        if not proxy or bypasses_proxy(parts.netloc, self.network.no_proxy):
+            return {}
+        return {parts.scheme: proxy if "://" in proxy else f"http://{proxy}"}
+
+    def _adapter(self, settings: HostSettings) -> HTTPAdapter:
+        key = (settings.ca, settings.client_cert)
+        with self._lock:
+            if key not in self._adapters:
+                self._adapters[key] = _new_adapter(_context(self.network.ca_file, settings))
+            return self._adapters[key]
+
+
+def check_url(url: str, sender: str) -> SplitResult:
+    """Return the parts of a URL that came from outside, when it is one that may be called.
+
+    Args:
+        url: The URL.
+        sender: Host that named it, for the error.
+
+    Raises:
+        RedirectRefused: Not http or https, no host, a port that is none, or with a user or password inside.
+    """
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in {"http", "https"} and parts.hostname and origin(parts)[2]
+    except ValueError:
+        named = None
+    if not named or parts.username is not None or parts.password is not None:
+        raise RedirectRefused(f"{sender} names an address that is not called", subject=sender)
+    return parts
+
+
+def _new_adapter(context: ssl.SSLContext) -> HTTPAdapter:
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        """Trusts what ``context`` trusts, instead of a bundle of its own."""
+
+        def init_poolmanager(self, *args: Any, **more: Any) -> None:
+            super().init_poolmanager(*args, **more, ssl_context=context)
+
+        def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+            return super().proxy_manager_for(proxy, **more, ssl_context=context)
+
+        def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+            conn.cert_reqs = "CERT_REQUIRED"
+
+    return Adapter(pool_connections=_POOL, pool_maxsize=_POOL)
+
+
+def _context(ca_file: str | None, settings: HostSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not _has_trust_store():  # slim images: requests brings one
+        from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+        context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    for ca in filter(None, (ca_file, settings.ca)):
+        try:
+            context.load_verify_locations(**{"capath" if Path(ca).is_dir() else "cafile": ca})
+        except OSError as error:
+            raise SettingInvalid(f"the certificate authorities in {ca} cannot be read: {error}", subject=ca) from error
+    if settings.client_cert:
+        try:
+            context.load_cert_chain(*settings.client_cert)
+        except OSError as error:
+            shown = settings.client_cert[0]
+            raise SettingInvalid(f"the client certificate {shown} cannot be used: {error}", subject=shown) from error
+    return context
+
+
+def _has_trust_store() -> bool:
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile) or bool(paths.capath and any(Path(paths.capath).iterdir()))
+
+
+_PLAIN = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
+"""What OpenSSL's versions call the first bytes of an HTTP answer where a TLS record should be."""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield ``error`` and everything that it was made from, nearest first."""
+    waiting, seen = [error], set[int]()
+    while waiting and len(seen) < 32:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        linked = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
+        waiting.extend(e for e in linked if isinstance(e, BaseException))
+
+
+def _translate(error: BaseException, host: str, *, proxied: bool) -> TransportError:
+    """Return our error for one of requests', urllib3's or the system's. Their texts carry URLs; ours do not."""
+    from urllib3 import exceptions as lower
+
+    causes = list(_causes(error))
+
+    def find(*kinds: type[BaseException]) -> Any:
+        return next((cause for cause in causes if isinstance(cause, kinds)), None)
+
+    if proxied and find(lower.ProxyError):
+        return ProxyFailed(f"the proxy for {host} cannot be used", subject=host)
+    if find(ssl.SSLError, lower.SSLError):
+        return _tls(find(ssl.SSLError), host)
+    if find(lower.NameResolutionError):
+        return HostUnknown(f"no address is known for {host}", subject=host)
+    if find(ConnectionRefusedError):
+        return ConnectionRefused(f"nobody listens at {host}", subject=host)
+    if find(lower.ConnectTimeoutError):
+        return TransportError(f"{host} cannot be reached: no answer to the first packet in time", subject=host)
+    if find(lower.TimeoutError, TimeoutError):
+        return TimedOut(f"{host} did not answer in time", subject=host)
+    if find(lower.NewConnectionError):
+        reason = next((c.strerror for c in causes if isinstance(c, OSError) and c.strerror), "no connection")
+        return TransportError(f"{host} cannot be reached: {reason}", subject=host)
+    if find(lower.LocationValueError, ValueError):
+        return TransportError(f"{host} is not an address that can be called", subject=host)
+    return ConnectionLost(f"{host} closed the connection before its answer was complete", subject=host)
+
+
+def _tls(error: ssl.SSLError | None, host: str) -> TLSFailed:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TLSFailed(f"the certificate of {host} is not trusted: {error.verify_message}", subject=host)
+    reason = (error.reason if error else None) or "handshake failed"
+    if reason in _PLAIN:
+        return PlainServer(f"{host} does not speak https", subject=host)
+    return TLSFailed(f"no encrypted connection to {host}: {reason.lower().replace('_', ' ')}", subject=host)

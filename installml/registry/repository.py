@@ -1,0 +1,402 @@
+"""A registry and its repositories as places: what ``transfer`` copies from and to, over distribution-spec.
+
+Here: the requests of pull, push, content discovery and content management, and what their answers mean. Uploads of
+blobs are in ``uploads``, lists of referrers in ``referrers``, requests and authorisation in ``endpoint`` and ``auth``,
+the bytes in ``http``. Everything may be used from several threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..digest import Digest, DigestInvalid, Readable, VerifyingReader
+from ..errors import DigestMismatch, SizeMismatch
+from ..reference import Reference, check_repository, check_tag
+from ..spec.canonical import MAX_MANIFEST
+from ..spec.descriptor import Descriptor
+from ..spec.manifest import parse_manifest
+from ..spec.media import MANIFESTS
+from .answers import failure
+from .auth import CredentialSource, Fixed
+from .endpoint import GONE, Endpoint, RepositoryEndpoint
+from .errors import ManifestUnknown, NameUnknown, RegistryError, UnexpectedAnswer, Unsupported
+from .http import HttpClient, Response
+from .referrers import Referrers
+from .sites import DOCKER_HUB
+from .uploads import PUSH_HINTS, Uploads
+
+__all__ = ["Registry", "Repository"]
+
+_ACCEPT = {"Accept": ", ".join(MANIFESTS)}
+_PAGE = 1000
+
+
+class Registry:
+    """One registry.
+
+    Args:
+        host: Host and optional port.
+        client: Sends the requests, and knows the host's settings (plain http, certificate authorities).
+        credentials: Where credentials come from; None for anonymous use.
+    """
+
+    def __init__(self, host: str, client: HttpClient, credentials: CredentialSource | None = None) -> None:
+        self._endpoint = Endpoint(host, client, credentials or Fixed())
+
+    @property
+    def host(self) -> str:
+        """The name by which references and credentials know it."""
+        return self._endpoint.host
+
+    def repository(self, name: str) -> Repository:
+        """Return the repository ``name`` of this registry; nothing is asked yet."""
+        if self.host == DOCKER_HUB and "/" not in name:
+            name = f"library/{name}"
+        return Repository(RepositoryEndpoint(self._endpoint, check_repository(name)))
+
+    def ping(self) -> None:
+        """Check that a registry answers, and that it accepts our credentials if we have any.
+
+        Raises:
+            Unauthorized: It does not accept them, or needs some and none were found.
+            UnexpectedAnswer: Something answers that is no registry.
+        """
+        with self._endpoint.send("GET", "/v2/", "", ()) as response:
+            if response.status in GONE:
+                raise UnexpectedAnswer(f"{self.host} has no /v2/: it is not an OCI registry", subject=self.host)
+            if response.status != 200:
+                raise failure(response, f"a first look at {self.host}")
+            response.drain()
+
+    def catalog(self) -> list[str]:
+        """Return the names of all repositories that the registry lists, in ASCII order.
+
+        Raises:
+            Unsupported: The registry keeps the list to itself, as most that are shared do.
+        """
+        what = f"the catalog of {self.host}"
+        names: set[str] = set()
+        for page in self._endpoint.pages(f"/v2/_catalog?n={_PAGE}", "", ("registry:catalog:*",), what):
+            if page is None:
+                raise Unsupported(f"{self.host} does not list its repositories", subject=self.host)
+            names.update(_texts(page, "repositories", self.host))
+        return sorted(names)
+
+
+class Repository:
+    """One repository as a place; has every interface of ``store.protocol``. Made by ``Registry.repository``."""
+
+    def __init__(self, at: RepositoryEndpoint) -> None:
+        self._at = at
+        self._uploads = Uploads(at)
+        self._referrers = Referrers(at)
+
+    @property
+    def reference(self) -> Reference:
+        """Registry and repository, without tag or digest."""
+        return Reference(self._at.registry.host, self._at.name)
+
+    def __str__(self) -> str:
+        return str(self._at)
+
+    def _what(self, descriptor: Descriptor) -> str:
+        return f"the {'manifest' if _is_manifest(descriptor) else 'blob'} {self}@{descriptor.digest}"
+
+    def _spelled(self, pointer: str) -> str:
+        return f"{self}{'@' if ':' in pointer else ':'}{pointer}"
+
+    # -- pull ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def fetch(self, descriptor: Descriptor) -> Iterator[Readable]:
+        """Open the content that ``descriptor`` names; its bytes are not verified yet.
+
+        Raises:
+            NotFound: It is not there.
+            SizeMismatch: The registry announces another number of bytes.
+        """
+        with self._opened(descriptor) as response:
+            yield _Counted(response, descriptor.size)
+
+    def _opened(self, descriptor: Descriptor) -> Response:
+        """Return the answer to the GET of ``descriptor``, its head checked.
+
+        This is the seam for parts and resuming: a part differs by a Range header here, and by the 206 and the
+        Content-Range that take the place of the 200 and the Content-Length below.
+        """
+        manifest = _is_manifest(descriptor)
+        response = self._at.send("GET", _path(descriptor), "pull", headers=_ACCEPT if manifest else None)
+        if response.status != 200:
+            raise failure(response, self._what(descriptor))
+        wrong_size = response.length not in {None, descriptor.size}
+        if wrong_size or (manifest and response.media_type != descriptor.media_type):
+            response.close()
+            if wrong_size:
+                raise SizeMismatch(descriptor.size, str(response.length), response.place)
+            raise UnexpectedAnswer(
+                f"{response.place} sends {self._what(descriptor)} as {response.media_type!r}, "
+                f"which was named as {descriptor.media_type!r}",
+                subject=str(self),
+            )
+        return response
+
+    def exists(self, descriptor: Descriptor) -> bool:
+        """Return whether the content is there.
+
+        A redirect means yes and is not followed: pre-signed URLs are made for GET (GHCR's answers 403 to HEAD).
+        """
+        headers = _ACCEPT if _is_manifest(descriptor) else None
+        with self._at.send("HEAD", _path(descriptor), "pull", headers=headers, follow=False) as response:
+            if response.status in GONE:
+                return False
+            if response.status == 200 or 300 < response.status < 400:
+                return True
+            raise failure(response, self._what(descriptor))
+
+    def resolve(self, pointer: str) -> Descriptor:
+        """Return the descriptor of the manifest under ``pointer``, a tag or a digest.
+
+        Raises:
+            NotFound: There is none.
+            DigestMismatch: The registry's bytes, or its own word, are not what was asked for.
+        """
+        wanted = Digest.parse(pointer) if ":" in pointer else None
+        path = f"manifests/{wanted or check_tag(pointer)}"
+        with self._at.send("HEAD", path, "pull", headers=_ACCEPT) as response:
+            if response.status in GONE:
+                raise self._unknown(pointer, response.status)
+            if response.status in {401, 403, 429}:
+                raise failure(response, f"the manifest {self._spelled(pointer)}")
+            found = _named(response) if response.status == 200 else None
+        if found is None:  # HEAD is not there, or says too little
+            return self._resolve_by_reading(path, pointer, wanted)
+        if wanted and found.digest != wanted:
+            raise DigestMismatch(str(wanted), str(found.digest), self.reference.registry)
+        return found
+
+    def _resolve_by_reading(self, path: str, pointer: str, wanted: Digest | None) -> Descriptor:
+        spelled = self._spelled(pointer)
+        with self._at.send("GET", path, "pull", headers=_ACCEPT) as response:
+            if response.status in GONE:
+                raise self._unknown(pointer, response.status)
+            if response.status != 200:
+                raise failure(response, f"the manifest {spelled}")
+            claimed = _digest_header(response)
+            media_type, data = response.media_type, response.body(MAX_MANIFEST)
+        if media_type not in MANIFESTS:
+            raise UnexpectedAnswer(f"{spelled} is of type {media_type!r}, which is no manifest", subject=spelled)
+        parse_manifest(data, media_type, spelled)
+        for named in filter(None, (wanted, claimed)):
+            actual = Digest.of(data, named.algorithm)
+            if actual != named:
+                raise DigestMismatch(str(named), str(actual), self.reference.registry)
+        return Descriptor(media_type, wanted or claimed or Digest.of(data), len(data))
+
+    def _unknown(self, pointer: str, status: int) -> ManifestUnknown:
+        spelled = self._spelled(pointer)
+        hint = f"List what is there with: installml tags {self}"
+        return ManifestUnknown(f"{self.reference.registry} has no {spelled}", hint=hint, subject=spelled, status=status)
+
+    # -- push ---------------------------------------------------------------------------------------------------
+
+    def push(self, descriptor: Descriptor, content: Readable) -> None:
+        """Take the content that ``descriptor`` names; nothing is sent when it is there already.
+
+        A blob whose ``content`` can ``seek`` is sent once more, from the start, after a failure that may pass.
+
+        Raises:
+            IntegrityError: ``content`` is not what ``descriptor`` names; nothing was kept.
+        """
+        if self.exists(descriptor):
+            return
+        if _is_manifest(descriptor):
+            self._push_manifest(descriptor, _whole(descriptor, content))
+        else:
+            self._uploads.push(descriptor, content)
+
+    def _push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
+        manifest = parse_manifest(data, descriptor.media_type, self._what(descriptor))
+        listed = self._put_manifest(descriptor, data, str(descriptor.digest))
+        if manifest.subject is not None and not (listed and self._referrers.native(manifest.subject)):
+            entry = descriptor.bare()
+            entry = Descriptor(entry.media_type, entry.digest, entry.size, manifest.annotations, manifest.kind)
+            self._referrers.add(manifest.subject, entry)
+
+    def _put_manifest(self, descriptor: Descriptor, data: bytes, pointer: str) -> bool:
+        """Put a manifest; return whether the registry says that it keeps its subject (``OCI-Subject``)."""
+        headers, again = {"Content-Type": descriptor.media_type}, ":" in pointer
+        path = f"manifests/{pointer}"
+        with self._at.send("PUT", path, "pull", "push", headers=headers, body=data, again=again) as response:
+            if response.status not in {200, 201, 202}:
+                raise failure(response, f"the manifest {self._spelled(pointer)}", known=PUSH_HINTS)
+            claimed = _digest_header(response)
+            response.drain()
+        if claimed and claimed.algorithm == descriptor.digest.algorithm and claimed != descriptor.digest:
+            raise DigestMismatch(str(descriptor.digest), str(claimed), self.reference.registry)
+        return bool(response.headers.get("OCI-Subject"))
+
+    def tag(self, descriptor: Descriptor, tag: str) -> None:
+        """Let ``tag`` name the manifest ``descriptor``: its bytes are put once more, under the tag.
+
+        Raises:
+            NotFound: The manifest is not there.
+        """
+        check_tag(tag)
+        self._put_manifest(descriptor, self._read(descriptor), tag)
+
+    def _read(self, descriptor: Descriptor) -> bytes:
+        with self.fetch(descriptor) as content:
+            return _whole(descriptor, content)
+
+    def mount(self, descriptor: Descriptor, origin: object) -> bool:
+        """Link a blob from another repository of the same registry; return whether that worked.
+
+        When the registry answers with an upload session instead, ``push`` of the same blob goes on with it.
+        """
+        if not isinstance(origin, Repository) or _is_manifest(descriptor):
+            return False
+        theirs, ours = origin.reference, self.reference
+        if theirs.registry != ours.registry or theirs.repository == ours.repository:
+            return False
+        return self._uploads.mount(descriptor, theirs.repository)
+
+    # -- content discovery --------------------------------------------------------------------------------------
+
+    def tags(self) -> list[str]:
+        """Return all tags, in ASCII order.
+
+        Raises:
+            NotFound: The registry has no such repository.
+        """
+        found: set[str] = set()
+        host = self.reference.registry
+        for page in self._at.pages(f"tags/list?n={_PAGE}", f"the tags of {self}"):
+            if page is None:
+                raise NameUnknown(f"{host} has no repository {self._at.name}", subject=str(self), status=404)
+            found.update(_texts(page, "tags", host))
+        return sorted(found)
+
+    def referrers(self, descriptor: Descriptor, artifact_type: str = "") -> list[Descriptor]:
+        """Return the manifests whose subject is ``descriptor``, filtered by ``artifact_type`` when given.
+
+        Raises:
+            RegistryError: They could not be listed, which is never the same as "none".
+        """
+        return self._referrers.find(descriptor, artifact_type)
+
+    # -- content management -------------------------------------------------------------------------------------
+
+    def untag(self, tag: str) -> None:
+        """Remove ``tag``; the manifest stays.
+
+        Raises:
+            NotFound: There is no such tag.
+            Unsupported: The registry removes no tags (distribution-spec, "Deleting tags": it may).
+        """
+        spelled = self._spelled(check_tag(tag))
+        with self._at.send("DELETE", f"manifests/{tag}", "delete", again=True) as response:
+            if response.status in {400, 405, 501}:
+                raise Unsupported(
+                    f"{self.reference.registry} does not remove tags",
+                    hint="Move the tag to another package, or remove the package by its digest.",
+                    subject=spelled,
+                    status=response.status,
+                )
+            _check_removed(response, spelled, lambda: self._unknown(tag, response.status))
+
+    def delete(self, descriptor: Descriptor) -> None:
+        """Remove a manifest and every tag on it, or a blob.
+
+        Raises:
+            NotFound: It is not there.
+            Unsupported: The registry is set not to delete.
+        """
+        what = self._what(descriptor)
+        subject = self._subject(descriptor)
+        with self._at.send("DELETE", _path(descriptor), "delete", again=True) as response:
+            if response.status in {405, 501}:
+                raise Unsupported(
+                    f"{self.reference.registry} is set not to delete {what}",
+                    hint="Its owner can allow it (distribution: storage.delete.enabled).",
+                    subject=what,
+                    status=response.status,
+                )
+            _check_removed(response, what, lambda: failure(response, what))
+        if subject is not None and not self._referrers.native(subject):
+            self._referrers.remove(subject, descriptor)
+
+    def _subject(self, descriptor: Descriptor) -> Descriptor | None:
+        """Return whom a manifest refers to; its bytes are gone afterwards."""
+        if not _is_manifest(descriptor):
+            return None
+        data = self._read(descriptor)
+        return (
+            parse_manifest(data, descriptor.media_type, self._what(descriptor)).subject
+            if b'"subject"' in data
+            else None
+        )
+
+
+class _Counted:
+    """A body read at most one byte beyond the size that was named: enough to see that there is more."""
+
+    def __init__(self, response: Response, size: int) -> None:
+        self._response = response
+        self._left = size + 1
+
+    def read(self, size: int = -1, /) -> bytes:
+        block = self._response.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(block)
+        return block
+
+
+def _is_manifest(descriptor: Descriptor) -> bool:
+    return descriptor.media_type in MANIFESTS
+
+
+def _path(descriptor: Descriptor) -> str:
+    return f"{'manifests' if _is_manifest(descriptor) else 'blobs'}/{descriptor.digest}"
+
+
+def _whole(descriptor: Descriptor, content: Readable) -> bytes:
+    """Return a manifest's bytes, checked against its descriptor."""
+    if descriptor.size > MAX_MANIFEST:
+        raise SizeMismatch(MAX_MANIFEST, f"{descriptor.size}, more than any manifest may have,", str(descriptor.digest))
+    reader = VerifyingReader(content, descriptor.digest, descriptor.size, "the manifest's source")
+    data = bytearray()
+    while block := reader.read(descriptor.size + 1):
+        data += block
+    return bytes(data)
+
+
+def _digest_header(response: Response) -> Digest | None:
+    try:
+        return Digest.parse(response.headers.get("Docker-Content-Digest"))
+    except DigestInvalid:
+        return None
+
+
+def _named(response: Response) -> Descriptor | None:
+    """Return the descriptor that the head of an answer spells in full, or None."""
+    digest, size, media_type = _digest_header(response), response.length, response.media_type
+    if digest is None or not size or size > MAX_MANIFEST or media_type not in MANIFESTS:
+        return None
+    return Descriptor(media_type, digest, size)
+
+
+def _texts(page: object, key: str, place: str) -> list[str]:
+    listed = page.get(key) if isinstance(page, dict) else ()
+    if listed is None:
+        return []  # some registries write null for an empty list
+    if not isinstance(listed, list) or not all(isinstance(entry, str) for entry in listed):
+        raise UnexpectedAnswer(f"{place} sent something else where a list of {key} was expected", subject=place)
+    return listed
+
+
+def _check_removed(response: Response, what: str, missing: Callable[[], RegistryError]) -> None:
+    if response.status in GONE:
+        raise missing()
+    if response.status not in {200, 202, 204}:
+        raise failure(response, what)
+    response.drain()

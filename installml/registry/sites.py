@@ -1,0 +1,146 @@
+"""Hosts and who belongs to whom: loopback, origins, sites, proxies' exceptions. Pure text rules, no network.
+
+The rule for sites is deliberately small: the last two labels of a name, one more under the suffixes listed below.
+Where the full Public Suffix List would say "same site" and this table does not, ``token_hosts`` of a registry's
+settings widens it by hand; the opposite mistake would send a password to a stranger.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+__all__ = [
+    "DOCKER_HUB",
+    "api_host",
+    "bypasses_proxy",
+    "canonical_host",
+    "hostname",
+    "is_loopback",
+    "origin",
+    "same_site",
+    "zone",
+]
+
+DOCKER_HUB = "docker.io"
+_HUB_ALIASES = {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+_HUB_API = "registry-1.docker.io"
+
+_PORTS = {"http": 80, "https": 443}
+
+# Suffixes under which strangers are neighbours (publicsuffix.org, its ICANN and private parts), as far as
+# registries and their token servers are met under them.
+_SUFFIXES = """
+    ac.uk co.uk gov.uk org.uk com.au net.au org.au gov.au co.nz org.nz co.jp ne.jp or.jp ac.jp go.jp co.kr or.kr
+    com.cn net.cn org.cn gov.cn com.tw com.hk com.sg com.my com.br net.br org.br com.ar com.mx co.in net.in org.in
+    co.za com.tr com.ua co.il com.vn co.id co.th com.pl com.ru com.pk com.ph com.eg com.sa com.co com.pe
+    amazonaws.com aliyuncs.com azurecr.io azurewebsites.net cloudapp.net azurecontainer.io cloudfront.net
+    github.io gitlab.io herokuapp.com run.app appspot.com pkg.dev web.app firebaseapp.com pages.dev workers.dev
+    vercel.app netlify.app fly.dev onrender.com ngrok.io ngrok.app ngrok-free.app trycloudflare.com duckdns.org
+    digitaloceanspaces.com ondigitalocean.app jfrog.io nip.io sslip.io hf.space
+"""
+_SHARED_SUFFIXES = frozenset(_SUFFIXES.split())
+
+
+def hostname(host: str) -> str:
+    """Return ``host`` (with or without a port) as a lowercase name without port, brackets or final dot."""
+    return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+
+
+def canonical_host(registry: str) -> str:
+    """Return the one name of a registry that has several."""
+    return DOCKER_HUB if registry in _HUB_ALIASES else registry
+
+
+def api_host(registry: str) -> str:
+    """Return the host that answers the API of ``registry``: Docker Hub's differs from its name."""
+    return _HUB_API if registry in _HUB_ALIASES else registry
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` (with or without a port) is this machine by its very name."""
+    name = hostname(host)
+    address = _address(name)
+    return address.is_loopback if address else name == "localhost" or name.endswith(".localhost")  # RFC 6761, 6.3
+
+
+def origin(url: str | SplitResult) -> tuple[str, str, int]:
+    """Return scheme, host and port of ``url``: what must stay the same for a secret to travel on.
+
+    Raises:
+        ValueError: The port is no number between 0 and 65535.
+    """
+    parts = urlsplit(url) if isinstance(url, str) else url
+    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)
+
+
+def _site(name: str) -> str:
+    labels = name.split(".")
+    taken = 3 if ".".join(labels[-2:]) in _SHARED_SUFFIXES else 2
+    return ".".join(labels[-taken:]) if len(labels) >= taken else ""
+
+
+def same_site(registry: str, other: str) -> bool:
+    """Return whether two hosts (ports do not matter) are run by the same people, as far as names can say.
+
+    Addresses and names of one label are only ever the same as themselves; all loopback names are one machine.
+    """
+    a, b = hostname(registry), hostname(other)
+    if a == b or (is_loopback(a) and is_loopback(b)):
+        return bool(a)
+    if _address(a) or _address(b):
+        return False
+    return _site(a) == _site(b) != ""
+
+
+def zone(address: str) -> str:
+    """Return where an IP address lives: ``public``, ``private``, ``loopback``, ``link-local`` or ``nowhere``."""
+    ip = _address(address)
+    if ip is None or ip.is_unspecified or ip.is_multicast:
+        return "nowhere"
+    mapped = getattr(ip, "ipv4_mapped", None)
+    ip = mapped or ip
+    if ip.is_loopback:
+        return "loopback"
+    if ip.is_link_local:
+        return "link-local"
+    return "public" if ip.is_global else "private"
+
+
+def bypasses_proxy(host: str, no_proxy: str) -> bool:
+    """Return whether ``host`` (``name`` or ``name:port``) is reached without a proxy.
+
+    Args:
+        host: The host asked for. Loopback names never go through a proxy.
+        no_proxy: Comma-separated names (with all below them), ``*``, addresses or CIDR ranges, each with an
+            optional port: the habit that curl, Go and Python share.
+    """
+    name = hostname(host)
+    if is_loopback(name):
+        return True
+    entries = [entry.strip().lower() for entry in no_proxy.split(",")]
+    return any(entry and _matches(name, host, entry) for entry in entries)
+
+
+def _matches(name: str, host: str, entry: str) -> bool:
+    if entry == "*" or entry == host:
+        return True
+    address = _address(name)
+    if address is not None:
+        return _in_network(address, entry)
+    suffix = entry.removeprefix("*").lstrip(".").rstrip(".")
+    return name == suffix or name.endswith(f".{suffix}")
+
+
+def _in_network(address: ipaddress.IPv4Address | ipaddress.IPv6Address, entry: str) -> bool:
+    try:
+        return address in ipaddress.ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return False
