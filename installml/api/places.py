@@ -1,0 +1,115 @@
+"""Opening what people name: where a package is, which digest a tag names now, and what its manifest says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InstallMLError, NotFound
+from ..events import Notice
+from ..reference import LOCAL, Location, Reference, parse_location
+from ..registry.errors import TransportError
+from ..spec.descriptor import Descriptor
+from ..spec.manifest import Index, Manifest
+from ..spec.media import RECIPE_NAME
+from ..spec.package import Package, read_package
+from ..store.layout import LayoutStore
+from ..store.protocol import Source, Target
+from ..store.verified import read_manifest
+from .session import Session
+
+__all__ = ["Found", "find", "is_folder", "open_place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A package that was found.
+
+    Attributes:
+        source: The place that has it.
+        reference: What was asked for, with its registry and the digest that it names now.
+        descriptor: The manifest's descriptor.
+        manifest: The manifest.
+        remote: Whether the place is a registry.
+    """
+
+    source: Source
+    reference: Reference
+    descriptor: Descriptor
+    manifest: Manifest | Index
+    remote: bool
+
+    @property
+    def origin(self) -> str:
+        """The place in words."""
+        return self.reference.registry if self.remote else str(self.source).partition(":")[0]
+
+    def package(self) -> Package:
+        """Return the manifest as a model package; anything else raises NotAPackage."""
+        return read_package(self.manifest, str(self.reference))
+
+
+def is_folder(text: str) -> bool:
+    """Return whether ``text`` means a model folder rather than a reference.
+
+    ``dir:PATH``, anything that starts like a path, and an existing folder with a recipe do.
+    """
+    if text.startswith(("dir:", ".", "/", "~")):
+        return True
+    path = Path(text)
+    return path.is_dir() and (path / RECIPE_NAME).is_file()
+
+
+def folder_of(text: str) -> Path:
+    """Return the path of a folder that ``is_folder`` recognised."""
+    return Path(text.removeprefix("dir:")).expanduser()
+
+
+def find(text: str | Reference, session: Session) -> Found:
+    """Return the package under a reference: its registry's answer, else the local store's.
+
+    A tag is resolved to a digest here, once; everything after uses the digest (trust.md, rule 1).
+
+    Raises:
+        NotFound: Neither has it.
+        TransportError: The registry cannot be asked and the local store does not have it either.
+    """
+    reference = session.qualify(text)
+    local = session.local(reference)
+    if session.offline or reference.registry == LOCAL:
+        return _found(local, reference, remote=False)
+    remote = session.remote(reference)
+    try:
+        return _found(remote, reference, remote=True)
+    except (NotFound, TransportError) as error:
+        return _fallback(local, reference, error, session)
+
+
+def _fallback(local: Source, reference: Reference, error: InstallMLError, session: Session) -> Found:
+    try:
+        found = _found(local, reference, remote=False)
+    except NotFound:
+        raise error from None
+    if isinstance(error, TransportError):
+        session.on_event(Notice(f"{error.message}; using the copy of {reference} on this machine"))
+    return found
+
+
+def _found(source: Source, reference: Reference, *, remote: bool) -> Found:
+    descriptor = source.resolve(reference.pointer)
+    manifest = read_manifest(source, descriptor)
+    return Found(source, reference.with_digest(descriptor.digest), descriptor, manifest, remote)
+
+
+def open_place(text: str, session: Session) -> tuple[Target, str, Location]:
+    """Return the place that ``text`` names, and the tag or digest inside it (empty when it names none).
+
+    Raises:
+        ReferenceInvalid: It is outside the grammar.
+    """
+    location = parse_location(text)
+    if location.scheme == "oci-layout":
+        return LayoutStore(Path(location.path).expanduser()), location.tag, location
+    reference = session.qualify(location.reference or Reference("", location.path))
+    place: Target = session.local(reference) if reference.registry == LOCAL else session.remote(reference)
+    return place, str(reference.digest or "") or reference.tag, Location("registry", reference=reference)

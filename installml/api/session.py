@@ -1,0 +1,131 @@
+"""The collaborators of every verb, made once by whoever stands above and passed in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ReferenceInvalid
+from ..events import Listener, ignore
+from ..hardware.machine import Machine
+from ..reference import LOCAL, Reference
+from ..store.disk import DiskRepository, DiskStore
+from ..store.installed import InstalledStore
+
+if TYPE_CHECKING:
+    from ..registry.credentials import Credentials
+    from ..registry.http import HostSettings
+    from ..registry.repository import Registry, Repository
+    from ..runtime.uv import Index
+
+__all__ = ["Session"]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a verb works with.
+
+    Attributes:
+        home: Folder of the store, installed models and runtimes.
+        open_registry: Returns a registry by its host.
+        credentials: Where logins are kept.
+        default_registry: Host and optional path prefix that bare names refer to; empty for none.
+        index: Where wheels for runtime environments come from.
+        jobs: Most blobs moved at the same time.
+        offline: Use nothing but this machine.
+        on_event: Told what happens.
+        clock: Seconds since the epoch.
+        probe: Looks at this machine; given the folder whose disk counts.
+        source_date_epoch: Build time that the caller asked for, or None.
+        hosts: How a host is spoken to; for those who explain.
+    """
+
+    home: Path
+    open_registry: Callable[[str], Registry]
+    credentials: Credentials
+    index: Index
+    default_registry: str = ""
+    jobs: int = 4
+    offline: bool = False
+    on_event: Listener = ignore
+    clock: Callable[[], float] = time.time
+    probe: Callable[[Path], Machine] | None = None
+    source_date_epoch: int | None = None
+    hosts: Callable[[str], HostSettings] | None = None
+    store: DiskStore = field(init=False)
+    installed: InstalledStore = field(init=False)
+    _registries: dict[str, Any] = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", DiskStore(self.home, clock=self.clock))
+        object.__setattr__(self, "installed", InstalledStore(self.home))
+
+    @property
+    def runtimes(self) -> Path:
+        """Folder of runtime environments."""
+        return self.home / "runtimes"
+
+    @property
+    def servers(self) -> Path:
+        """Folder of the records of running servers."""
+        return self.home / "state" / "servers"
+
+    def qualify(self, reference: Reference | str) -> Reference:
+        """Return ``reference`` with its registry: the default one, or the local store's when there is none.
+
+        Raises:
+            ReferenceInvalid: It is outside the grammar, or the default registry is.
+        """
+        if isinstance(reference, str):
+            reference = Reference.parse(reference)
+        if reference.registry:
+            return reference
+        if not self.default_registry:
+            return Reference(LOCAL, reference.repository, reference.tag, reference.digest)
+        full = f"{self.default_registry}/{reference.repository}"
+        try:
+            found = Reference.parse(full)
+        except ReferenceInvalid as error:
+            raise ReferenceInvalid(
+                f"the default registry {self.default_registry!r} is none: {error}",
+                hint="Set registry.default (INSTALLML_REGISTRY) to a host such as ghcr.io/acme.",
+            ) from error
+        if not found.registry:
+            raise ReferenceInvalid(
+                f"the default registry {self.default_registry!r} has no host name with a dot, a port or localhost",
+                hint="Set registry.default (INSTALLML_REGISTRY) to a host such as ghcr.io/acme.",
+            )
+        return Reference(found.registry, found.repository, reference.tag, reference.digest)
+
+    def local(self, reference: Reference) -> DiskRepository:
+        """Return the place of ``reference`` in the local store."""
+        return self.store.repository(reference.registry, reference.repository)
+
+    def remote(self, reference: Reference) -> Repository:
+        """Return the place of ``reference`` in its registry.
+
+        Raises:
+            ReferenceInvalid: It has none.
+        """
+        host = reference.registry
+        if host in ("", LOCAL):
+            raise ReferenceInvalid(
+                f"{reference.repository} names no registry",
+                hint=f"Write the registry: REGISTRY/{reference.repository}, or set INSTALLML_REGISTRY.",
+                subject=str(reference),
+            )
+        if host not in self._registries:
+            self._registries[host] = self.open_registry(host)
+        repository: Repository = self._registries[host].repository(reference.repository)
+        return repository
+
+    def machine(self) -> Machine:
+        """Look at this machine, with the disk that the store is on."""
+        if self.probe is not None:
+            return self.probe(self.home)
+        from ..hardware.probe import probe
+
+        return probe(self.home)

@@ -1,0 +1,343 @@
+"""Settings: read once, frozen, each value with its origin; and the composition of a ``Session`` from them.
+
+Order: flags, ``INSTALLML_*``, the project's ``installml.toml``, the user's ``config.toml``, defaults (cli.md,
+"Configuration"). This is the only module that is handed the environment. What decides whom we trust (``insecure``,
+certificate authorities, ``home``) is not taken from a project file: those arrive with somebody else's repository.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from .api.results import SettingsResult, SettingValue
+from .env import VARIABLES
+from .errors import SettingInvalid
+from .events import Listener, ignore
+
+if TYPE_CHECKING:
+    from .api.session import Session
+    from .registry.http import HostSettings, Network
+
+__all__ = ["Settings", "config_show", "default_session", "load"]
+
+MAX_FILE = 1 << 20
+PROJECT_FILE = "installml.toml"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("text")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    table = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in (*table, ""):
+        return table.get(value.lower(), False)
+    raise TypeError("true or false")
+
+
+def _count(value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if isinstance(value, bool) or not 1 <= number <= 64:
+        raise TypeError("a whole number from 1 to 64")
+    return number
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise TypeError("a list of texts")
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """One setting: how its value is read, its default, and whether a project file may give it."""
+
+    read: Callable[[Any], Any]
+    default: Any
+    project: bool = False
+
+
+SETTINGS: Mapping[str, _Setting] = {
+    "home": _Setting(_text, ""),
+    "registry.default": _Setting(_text, "", project=True),
+    "jobs": _Setting(_count, 4, project=True),
+    "offline": _Setting(_flag, False, project=True),
+    "insecure": _Setting(_names, ()),
+    "runtime.index": _Setting(_text, ""),
+    "runtime.wheels": _Setting(_text, ""),
+}
+_HOST_KEYS: Mapping[str, Callable[[Any], Any]] = {
+    "insecure": _flag, "ca": _text, "client_cert": _text, "client_key": _text, "token_hosts": _names,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting with its origin.
+
+    Attributes:
+        values: Setting name to value.
+        origins: Setting name to where the value came from.
+        hosts: Host to its ``[registries."host"]`` table.
+        environ: The environment as it was given; never shown.
+        user_home: The user's home folder, for credentials.
+    """
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+    hosts: Mapping[str, Mapping[str, Any]]
+    environ: Mapping[str, str] = field(repr=False)
+    user_home: Path
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    @property
+    def home(self) -> Path:
+        """Folder of the store."""
+        return Path(self["home"])
+
+    def host_settings(self, host: str) -> HostSettings:
+        """Return how ``host`` is spoken to."""
+        from .registry.http import HostSettings
+
+        table = self.hosts.get(host, {})
+        cert = table.get("client_cert", "")
+        return HostSettings(
+            insecure=host in self["insecure"] or "*" in self["insecure"] or table.get("insecure", False),
+            ca=table.get("ca"),
+            client_cert=(cert, table.get("client_key", cert)) if cert else None,
+            token_hosts=table.get("token_hosts", ()),
+        )
+
+    def network(self) -> Network:
+        """Return what the process knows about its network."""
+        from . import __version__
+        from .registry.http import Network
+
+        def variable(name: str) -> str:
+            return self.environ.get(name.lower()) or self.environ.get(name, "")
+
+        proxies = {
+            scheme: value
+            for scheme, name in (("http", "HTTP_PROXY"), ("https", "HTTPS_PROXY"), ("all", "ALL_PROXY"))
+            if (value := variable(name))
+        }
+        return Network(
+            proxies=proxies,
+            no_proxy=variable("NO_PROXY"),
+            user_agent=f"installml/{__version__}",
+            offline=self["offline"],
+            ca_file=self.environ.get("SSL_CERT_FILE") or None,
+        )
+
+    def session(self, on_event: Listener = ignore) -> Session:
+        """Return the collaborators that these settings describe."""
+        from .api.session import Session
+        from .registry.credentials import CredentialFiles, Credentials
+        from .registry.http import HttpClient
+        from .registry.repository import Registry
+
+        client = HttpClient(self.network(), self.host_settings)
+        credentials = Credentials(CredentialFiles.locate(self.environ, self.user_home))
+        return Session(
+            home=self.home,
+            open_registry=lambda host: Registry(host, client, credentials),
+            credentials=credentials,
+            default_registry=self["registry.default"].rstrip("/"),
+            index=self.index(),
+            jobs=self["jobs"],
+            offline=self["offline"],
+            on_event=on_event,
+            source_date_epoch=self._epoch(),
+            hosts=self.host_settings,
+        )
+
+    def index(self) -> Any:
+        """Return where wheels come from."""
+        from .runtime.index import locate
+
+        return locate(
+            self.environ,
+            self.user_home,
+            url=self["runtime.index"],
+            wheels=Path(self["runtime.wheels"]) if self["runtime.wheels"] else None,
+            offline=self["offline"],
+        )
+
+    def _epoch(self) -> int | None:
+        text = self.environ.get("SOURCE_DATE_EPOCH", "")
+        if not text:
+            return None
+        if not text.isdigit() or len(text) > 12:
+            raise SettingInvalid(f"SOURCE_DATE_EPOCH is {text!r}, not seconds since 1970")
+        return int(text)
+
+
+def load(
+    flags: Mapping[str, Any] = MappingProxyType({}),
+    environ: Mapping[str, str] | None = None,
+    *,
+    folder: Path | None = None,
+) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        flags: Setting name to value, for those given on the command line.
+        environ: The environment; the process's own when left out.
+        folder: Where the project file is looked for, upwards; the working folder when left out.
+
+    Raises:
+        SettingInvalid: A value or file cannot be used; names it and where it stands.
+    """
+    environ = dict(os.environ if environ is None else environ)
+    user_home = Path(environ.get("HOME") or Path.home())
+    files = [
+        _File(path, _table(path), project)
+        for path, project in ((_project_file(folder or Path.cwd()), True), (_user_file(environ), False))
+        if path is not None
+    ]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name, setting in SETTINGS.items():
+        value, origin = _first(name, setting, flags, environ, files)
+        values[name], origins[name] = _checked(setting, name, value, origin), origin
+    if not values["home"]:
+        values["home"] = str(_default_home(environ))
+    values["home"] = str(Path(values["home"]).expanduser().absolute())
+    return Settings(values, origins, _hosts(files), environ, user_home)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    table: Mapping[str, Any]
+    project: bool
+
+
+def _first(
+    name: str, setting: _Setting, flags: Mapping[str, Any], environ: Mapping[str, str], files: list[_File]
+) -> tuple[Any, str]:
+    if flags.get(name) not in (None, (), ""):
+        return flags[name], f"flag --{name.rpartition('.')[2]}"
+    variable = next((v.name for v in VARIABLES if v.setting == name), "")
+    if environ.get(variable):
+        return environ[variable], f"environment {variable}"
+    for file in files:
+        value = _lookup(file.table, name)
+        if value is None:
+            continue
+        if file.project and not setting.project:
+            raise SettingInvalid(
+                f"{file.path} sets {name}, which a project may not decide",
+                hint="Set it in your own configuration file, by environment or by flag.",
+            )
+        return value, str(file.path)
+    return setting.default, "default"
+
+
+def _checked(setting: _Setting, name: str, value: Any, origin: str) -> Any:
+    try:
+        return setting.read(value)
+    except TypeError as error:
+        raise SettingInvalid(f"{name} from {origin} is {value!r}, not {error}", subject=name) from error
+
+
+def _lookup(table: Mapping[str, Any], name: str) -> Any:
+    value: Any = table
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _table(path: Path) -> Mapping[str, Any]:
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_FILE:
+            raise ValueError(f"it has {len(data)} bytes")
+        table = tomllib.loads(data.decode("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingInvalid(f"{path} cannot be read: {error}", subject=str(path)) from error
+    known = {name.partition(".")[0] for name in SETTINGS} | {"registries"}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise SettingInvalid(f"{path} has unknown settings: {', '.join(unknown)}", subject=str(path))
+    return table
+
+
+def _hosts(files: list[_File]) -> dict[str, dict[str, Any]]:
+    hosts: dict[str, dict[str, Any]] = {}
+    for file in reversed(files):
+        for host, table in dict(file.table.get("registries") or {}).items():
+            if file.project:
+                raise SettingInvalid(
+                    f"{file.path} sets how {host} is trusted, which a project may not decide",
+                    hint="Move [registries] to your own configuration file.",
+                )
+            hosts[host] = _host(host, table, file.path)
+    return hosts
+
+
+def _host(host: str, table: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(table, Mapping) or set(table) - set(_HOST_KEYS):
+        raise SettingInvalid(f'{path}: [registries."{host}"] knows only {", ".join(_HOST_KEYS)}', subject=host)
+    try:
+        return {key: _HOST_KEYS[key](value) for key, value in table.items()}
+    except TypeError as error:
+        raise SettingInvalid(f'{path}: a value of [registries."{host}"] is not {error}', subject=host) from error
+
+
+def _project_file(folder: Path) -> Path | None:
+    return next((path for up in (folder, *folder.parents) if (path := up / PROJECT_FILE).is_file()), None)
+
+
+def _user_file(environ: Mapping[str, str]) -> Path | None:
+    if environ.get("INSTALLML_CONFIG"):
+        return Path(environ["INSTALLML_CONFIG"])
+    path = _platform_folder(environ, "XDG_CONFIG_HOME", "user_config_path") / "config.toml"
+    return path if path.is_file() else None
+
+
+def _default_home(environ: Mapping[str, str]) -> Path:
+    return _platform_folder(environ, "XDG_DATA_HOME", "user_data_path")
+
+
+def _platform_folder(environ: Mapping[str, str], variable: str, function: str) -> Path:
+    if environ.get(variable):
+        return Path(environ[variable]) / "installml"
+    import platformdirs
+
+    folder: Path = getattr(platformdirs, function)("installml", appauthor=False)
+    return folder
+
+
+def default_session(on_event: Listener = ignore) -> Session:
+    """Return a session made from this process's environment and files: what the SDK uses when it is given none."""
+    return load().session(on_event)
+
+
+def config_show(*, settings: Settings | None = None) -> SettingsResult:
+    """Return every setting and where its value came from; secrets are no settings."""
+    settings = settings or load()
+    rows = [SettingValue(name, settings[name], settings.origins[name]) for name in SETTINGS]
+    rows += [
+        SettingValue(f'registries."{host}".{key}', value, "user file")
+        for host, table in sorted(settings.hosts.items())
+        for key, value in sorted(table.items())
+    ]
+    return SettingsResult(tuple(rows))
