@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks", "HostSettings", "HttpClient", "Network", "Request", "Response"]
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -87,7 +85,7 @@ class Network:
         ca_file: Certificate authorities to trust besides the system's, for all hosts.
     """
 
-    proxies: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    proxies: Mapping[str, str] = field(default_factory=dict, hash=False)
     no_proxy: str = ""
     timeout: tuple[float, float] = (15.0, 60.0)
     user_agent: str = "installml"
@@ -119,7 +117,7 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
     body: bytes | Blocks | None = None
     again: bool = False
     follow: bool = True

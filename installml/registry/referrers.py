@@ -109,15 +109,21 @@ class Referrers:
             return self._read(response, subject)
 
     def _change(self, subject: Descriptor, change: Callable[[_Entries], _Entries]) -> None:
+        """Write until our change is in the tag.
+
+        A registry offers no compare-and-swap, so somebody who read before our write may overwrite it. Therefore the
+        tag is looked at again after a pause longer than such a reader is likely to need, of random length so that two
+        of us do not stay in step.
+        """
         client = self._at.registry.client
         for attempt in range(_TRIES):
-            if attempt > 1:  # the look after our first write found somebody else's
-                client.sleep(client.random() * 0.2 * 2**attempt)
+            asked = client.clock()
             before = self._from_tag(subject)
             after = change(before)
             if after == before:
                 return
             self._put(subject, after)
+            client.sleep((client.clock() - asked) * (1 + client.random()) * (1 << attempt))
         raise ServerFailed(
             f"the referrers of {self._at}@{subject.digest} keep being overwritten by somebody else",
             subject=str(self._at),

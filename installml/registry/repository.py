@@ -91,6 +91,7 @@ class Repository:
         self._at = at
         self._uploads = Uploads(at)
         self._referrers = Referrers(at)
+        self._missing: set[Digest] = set()  # asked about and not there: push need not ask again
 
     @property
     def reference(self) -> Reference:
@@ -149,6 +150,7 @@ class Repository:
         headers = _ACCEPT if _is_manifest(descriptor) else None
         with self._at.send("HEAD", _path(descriptor), "pull", headers=headers, follow=False) as response:
             if response.status in GONE:
+                self._missing.add(descriptor.digest)
                 return False
             if response.status == 200 or 300 < response.status < 400:
                 return True
@@ -208,8 +210,9 @@ class Repository:
         Raises:
             IntegrityError: ``content`` is not what ``descriptor`` names; nothing was kept.
         """
-        if self.exists(descriptor):
+        if descriptor.digest not in self._missing and self.exists(descriptor):
             return
+        self._missing.discard(descriptor.digest)
         if _is_manifest(descriptor):
             self._push_manifest(descriptor, _whole(descriptor, content))
         else:
