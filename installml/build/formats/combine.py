@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from installml.build.formats import transformers
-from installml.build.formats.model import Finding
+from installml.build.formats.model import Finding, printable
 from installml.build.formats.safetensors import merge
 
 __all__ = ["combine"]
@@ -37,7 +37,7 @@ def combine(folder: Path, found: list[Finding]) -> list[Finding]:
     found = _without_owned(_without_indexed(found))
     found = _with_configs(folder, _shards(found))
     found = sorted(found, key=_rank)
-    return [_enriched(one, found) for one in found]
+    return [_printable(_enriched(one, found)) for one in found]
 
 
 def _rank(one: Finding) -> tuple[int, bool, int, bool, str]:
@@ -140,4 +140,19 @@ def _enriched(one: Finding, found: list[Finding]) -> Finding:
         license=weight.license,
         name=weight.name,
         details={**weight.details, **one.details, "weights": weight.format},
+    )
+
+
+def _printable(one: Finding) -> Finding:
+    """Make the texts that strangers wrote safe to show and to write."""
+    return replace(
+        one,
+        architecture=printable(one.architecture),
+        license=printable(one.license),
+        description=printable(one.description),
+        name=printable(one.name),
+        version=printable(one.version),
+        authors=tuple(map(printable, one.authors)),
+        requirements=tuple(map(printable, one.requirements)),
+        details={printable(key): printable(value) for key, value in one.details.items()},
     )

@@ -12,6 +12,7 @@ from typing import Any, Never
 
 import yaml
 
+from installml.build.formats.model import printable
 from installml.build.formats.reader import Reader
 from installml.errors import FormatError
 
@@ -121,7 +122,7 @@ def items(value: object, *, cap: int = 100_000) -> list[Any]:
 def text(value: object) -> str:
     """Give a short text or number as text, or an empty text for anything else."""
     if isinstance(value, str):
-        return value.strip()[:_MAX_WORD]
+        return printable(value.strip()[:_MAX_WORD])
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MAX_INTEGER:
         return ""
     return str(value)

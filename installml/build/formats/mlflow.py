@@ -9,7 +9,7 @@ from typing import Any
 
 from installml.build.formats.documents import MAX_YAML, integer, items, mapping, parse_json, parse_yaml, text
 from installml.build.formats.model import Finding, Tensor
-from installml.build.formats.reader import open_reader
+from installml.build.formats.reader import names_file, open_reader
 
 __all__ = ["FILE", "read"]
 
@@ -77,15 +77,13 @@ def _data(flavors: Mapping[str, Any], function: Mapping[str, Any], flavor: str) 
     own = mapping(flavors.get(flavor))
     words = [own.get(key) for key in ("pickled_model", "model_data", "data")]
     words += [function.get("model_path"), function.get("data")]
-    found = next((text(word) for word in words if text(word)), "")
-    parts = PurePosixPath(found).parts
-    return "" if ".." in parts or found.startswith("/") or "\\" in found or "\0" in found else found
+    return next((text(word) for word in words if text(word)), "")
 
 
 def _files(path: Path, name: str, data: str) -> tuple[str, ...]:
     folder = PurePosixPath(name).parent
     beside = ("requirements.txt", "conda.yaml", "python_env.yaml", data)
-    return (name, *((folder / one).as_posix() for one in beside if one and (path.parent / one).is_file()))
+    return (name, *((folder / one).as_posix() for one in beside if names_file(path.parent, one)))
 
 
 def _tensors(value: object, name: str, unnamed: str) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["PRECISIONS", "Card", "Finding", "Tensor", "dominant"]
+__all__ = ["PRECISIONS", "Card", "Finding", "Tensor", "dominant", "printable"]
 
 #: Names of number formats as safetensors, torch and numpy abbreviate them -> the name that recipes use.
 PRECISIONS: Mapping[str, str] = {
@@ -109,3 +109,8 @@ def dominant(weights: Mapping[str, int]) -> str:
         That format, or an empty text where there is none.
     """
     return min(weights, key=lambda name: (-weights[name], name), default="")
+
+
+def printable(text: str) -> str:
+    """Take out what a terminal would obey and what UTF-8 cannot write: control characters, lone surrogates."""
+    return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from installml.build.formats.model import Finding, Tensor, dominant
 from installml.build.formats.protobuf import Walk
-from installml.build.formats.reader import Reader, open_reader
+from installml.build.formats.reader import Reader, names_file, open_reader
 
 __all__ = ["read"]
 
@@ -192,10 +192,6 @@ def _external_files(reader: Reader, path: Path, name: str, locations: set[str]) 
     """Give the folder-relative names of external weights; ONNX places them relative to the model file."""
     folder = PurePosixPath(name).parent
     for location in sorted(locations):
-        parts = PurePosixPath(location).parts
-        outside = not parts or ".." in parts or location.startswith(("/", "\\")) or PureWindowsPath(location).drive
-        if outside or "\\" in location or "\0" in location:
-            raise reader.fail(f"names weights outside its folder: {location[:80]!r}", offset=0)
-        if not (path.parent / location).is_file():
-            raise reader.fail(f"names the weights {location[:80]!r}, which are not there", offset=0)
+        if not names_file(path.parent, location):
+            raise reader.fail(f"names the weights {location[:80]!r}, which are not in its folder", offset=0)
     return tuple((folder / location).as_posix() for location in sorted(locations))

@@ -15,12 +15,12 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Protocol
 
 from installml.errors import FormatError
 
-__all__ = ["MAX_EXPANDED", "MAX_TEXT", "Reader", "Source", "expand", "open_reader"]
+__all__ = ["MAX_EXPANDED", "MAX_TEXT", "Reader", "Source", "expand", "names_file", "open_reader"]
 
 MAX_TEXT = 64 << 10
 #: Bytes looked at behind a compression; past them the reader answers as at an early end of file.
@@ -183,11 +183,20 @@ def open_reader(path: Path, name: str, *, order: str = "little") -> Iterator[Rea
         raise FormatError(name, f"cannot be read: {error.strerror or error}") from error
 
 
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...  # pragma: no cover
+def names_file(folder: Path, location: str) -> bool:
+    """Tell whether a name that stands in a model file is that of a file in or below a folder.
 
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...  # pragma: no cover
+    Args:
+        folder: Where the model file lies.
+        location: The name as the model file has it; absolute names, ``..`` and backslashes are none.
+    """
+    parts = PurePosixPath(location).parts
+    if not parts or ".." in parts or location.startswith("/") or "\\" in location or PureWindowsPath(location).drive:
+        return False
+    try:
+        return (folder / location).is_file()
+    except (OSError, ValueError):  # too long for the file system, a NUL, a lone surrogate
+        return False
 
 
 class _Zlib:

@@ -14,7 +14,7 @@ from typing import Any
 
 from installml.build.formats.documents import integer, mapping, parse_json, read_json, text
 from installml.build.formats.model import PRECISIONS, Finding, dominant
-from installml.build.formats.reader import Reader, open_reader
+from installml.build.formats.reader import Reader, names_file, open_reader
 
 __all__ = ["INDEX_SUFFIX", "merge", "read", "read_index", "weights"]
 
@@ -125,8 +125,8 @@ def read_index(path: Path, name: str) -> Finding:
         if not shards:
             raise reader.fail("its weight_map names no file", offset=0)
         for shard in shards:
-            if "/" in shard or "\\" in shard or not (path.parent / shard).is_file():
-                raise reader.fail(f"names the file {shard[:80]!r}, which is not beside it", offset=0)
+            if not names_file(path.parent, shard):
+                raise reader.fail(f"names the file {shard[:80]!r}, which is not in its folder", offset=0)
     prefix = name.rpartition("/")[0]
     found = [read(path.parent / shard, f"{prefix}/{shard}" if prefix else shard) for shard in shards]
     return replace(merge(found), files=(name, *(file for one in found for file in one.files)))
