@@ -1,0 +1,291 @@
+"""Running the registry on a socket: in a thread of this process, or blocking until somebody stops it.
+
+Here: uvicorn, TLS, signals, ports. Not here: the protocol (app), the policy of what may be exposed to whom beyond
+``check_exposure``, and any printing (cli).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import shutil
+import signal
+import socket
+import ssl
+import struct
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..errors import InstallMLError, SettingInvalid, UsageError
+from .app import RequestRecord, app
+from .auth import Auth
+from .storage import RegistryStorage
+
+if TYPE_CHECKING:
+    from .faults import Faults
+
+__all__ = ["Exposed", "PortUnavailable", "RunningRegistry", "check_exposure", "serve", "start"]
+
+
+class PortUnavailable(InstallMLError):
+    """The address cannot be listened on."""
+
+    reference = "port-unavailable"
+    default_hint = "Choose another port with --port; --port 0 takes a free one."
+
+
+class Exposed(UsageError):
+    """Anybody on the network could read and change the registry."""
+
+    reference = "registry-exposed"
+    default_hint = "Add --tls-cert and --tls-key, or --htpasswd FILE, or listen on 127.0.0.1, or say --insecure."
+
+
+def check_exposure(host: str, *, tls: bool, auth: bool) -> None:
+    """Raise Exposed when ``host`` is reachable from other machines and neither TLS nor a password guards it."""
+    if not (tls or auth or is_loopback(host)):
+        raise Exposed(f"{host} can be reached from other machines, without TLS and without passwords", subject=host)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether ``host`` names this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on ``host`` and ``port`` (0 for a free one).
+
+    Raises:
+        PortUnavailable: It is taken, not ours to take, or not an address of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family, backlog=512)
+    except (OSError, OverflowError) as error:
+        reason = "it is in use" if getattr(error, "errno", 0) == errno.EADDRINUSE else str(error)
+        raise PortUnavailable(f"cannot listen on {host}:{port}: {reason}", subject=f"{host}:{port}") from error
+
+
+class Connection:
+    """How a fault ends a connection; handed to the application in the scope's state."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def close(self) -> None:
+        """Send what is buffered, then end as if this were all."""
+        self._transport.close()
+
+    def reset(self) -> None:
+        """Drop the connection as a crashed machine does: RST, nothing more is sent."""
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+
+class _Protocol(H11Protocol):
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "connection": Connection(transport)}
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(application: ASGIApp, tls: tuple[Path, Path] | None, grace: int) -> _Server:
+    certificate, key = tls or (None, None)
+    config = uvicorn.Config(
+        application,
+        lifespan="off",
+        http=_Protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=grace,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise SettingInvalid(
+            f"the certificate {certificate} with the key {key} cannot be used: {error}",
+            hint="Give a PEM certificate chain and its unencrypted PEM key.",
+            subject=str(certificate),
+        ) from error
+    return _Server(config)
+
+
+class RunningRegistry:
+    """A registry in a thread of this process; also a context manager that stops it.
+
+    Attributes:
+        host: Address it listens on.
+        port: Port it listens on.
+        url: Such as ``http://127.0.0.1:5000``.
+        address: Such as ``127.0.0.1:5000``: what stands before the first slash of a reference.
+        requests: What was asked so far, oldest first.
+        root: Its folder.
+    """
+
+    def __init__(self, root: Path, host: str, port: int, scheme: str) -> None:
+        self.root = root
+        self.host = host
+        self.port = port
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.url = f"{scheme}://{self.address}"
+        self.requests: list[RequestRecord] = []
+        self._exit = contextlib.ExitStack()
+
+    def stop(self) -> None:
+        """Finish the requests in flight (two seconds at most) and free the port; harmless when repeated."""
+        self._exit.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start(
+    root: Path | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    htpasswd: Path | None = None,
+    tls: tuple[Path, Path] | None = None,
+    token: bool = False,
+    anonymous_pull: bool = False,
+    faults: Faults | None = None,
+) -> RunningRegistry:
+    """Run a registry in a thread, for tests, demonstrations and programs that need one for a while.
+
+    Args:
+        root: Its folder; None for a temporary one that goes when it stops.
+        host: Address to listen on.
+        port: Port, or 0 for a free one.
+        htpasswd: Names and password hashes; without it everybody may do everything.
+        tls: Certificate chain and key, both PEM.
+        token: Answer with Bearer challenges and issue tokens at /token, instead of Basic.
+        anonymous_pull: Let everybody read when there are passwords.
+        faults: Ways to misbehave.
+
+    Returns:
+        The running registry; stop it, or use it as a context manager.
+
+    Raises:
+        PortUnavailable: The port is taken.
+        StoreUnusable: The folder is not a registry's, or in use by another.
+    """
+    with contextlib.ExitStack() as stack:
+        if root is None:
+            folder = Path(tempfile.mkdtemp(prefix="installml-registry-"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        storage = stack.enter_context(RegistryStorage(root or folder, durable=root is not None))
+        auth = Auth.configured(htpasswd, token=token, anonymous_pull=anonymous_pull)
+        listener = listen(host, port)
+        stack.callback(listener.close)
+        running = RunningRegistry(storage.root, host, listener.getsockname()[1], "https" if tls else "http")
+        application = app(storage, auth=auth, faults=faults, on_request=running.requests.append)
+        server = _server(application, tls, grace=2)
+        thread = threading.Thread(target=server.run, args=([listener],), name="registry", daemon=True)
+        thread.start()
+        stack.callback(_stop, server, thread)
+        running._exit = stack.pop_all()
+    return running
+
+
+def _stop(server: _Server, thread: threading.Thread) -> None:
+    server.should_exit = True
+    thread.join()
+
+
+def serve(
+    root: Path,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    *,
+    htpasswd: Path | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    token: bool = False,
+    anonymous_pull: bool = False,
+    insecure: bool = False,
+    grace: int = 10,
+    on_ready: Callable[[str], None] = lambda url: None,
+    on_request: Callable[[RequestRecord], None] | None = None,
+) -> None:
+    """Run a registry until SIGTERM or SIGINT, then finish the requests in flight and return.
+
+    Args:
+        root: Its folder.
+        host: Address to listen on.
+        port: Port, or 0 for a free one.
+        htpasswd: Names and password hashes.
+        tls_cert: Certificate chain, PEM.
+        tls_key: Its key, PEM.
+        token: Bearer instead of Basic.
+        anonymous_pull: Let everybody read when there are passwords.
+        insecure: Allow other machines to reach it without TLS and without passwords.
+        grace: Seconds that requests in flight are given; a second signal gives none.
+        on_ready: Told the URL once it answers.
+        on_request: Told of every finished request.
+
+    Raises:
+        Exposed, PortUnavailable, SettingInvalid, StoreUnusable.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("a TLS certificate and its key belong together", hint="Give both --tls-cert and --tls-key.")
+    tls = (tls_cert, tls_key) if tls_cert and tls_key else None
+    if not insecure:
+        check_exposure(host, tls=tls is not None, auth=htpasswd is not None)
+    auth = Auth.configured(htpasswd, token=token, anonymous_pull=anonymous_pull)
+    with RegistryStorage(root) as storage, contextlib.closing(listen(host, port)) as listener:
+        server = _server(app(storage, auth=auth, on_request=on_request), tls, grace)
+        shown = f"[{host}]" if ":" in host else host
+        with _signals_stop(server):
+            on_ready(f"{'https' if tls else 'http'}://{shown}:{listener.getsockname()[1]}")
+            server.run([listener])
+
+
+@contextlib.contextmanager
+def _signals_stop(server: _Server) -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
