@@ -77,7 +77,7 @@ class _PlainLoader(yaml.BaseLoader):
 
 
 _NULL = "tag:yaml.org,2002:null"
-_PlainLoader.add_implicit_resolver(_NULL, re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""])
+_PlainLoader.add_implicit_resolver(_NULL, re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
 _PlainLoader.add_constructor(_NULL, lambda _loader, _node: None)
 
 

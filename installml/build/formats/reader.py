@@ -77,7 +77,8 @@ class Reader:
     def window(self, start: int, length: int) -> Reader:
         """Open a reader on a part of the same file; both share the file's position safely."""
         if start < 0 or length < 0 or start + length > self.size:
-            raise self.fail(f"points at {length} bytes that are not in the file", offset=max(0, start))
+            reason = f"points at {length} bytes from byte {start}, which are not all in the file"
+            raise self.fail(reason, offset=min(max(0, start), self.size))
         return Reader(self._source, self.name, start + length, start=start, order=self.order)
 
     def seek(self, position: int) -> None:
