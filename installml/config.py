@@ -7,7 +7,9 @@ certificate authorities, ``home``) is not taken from a project file: those arriv
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +24,9 @@ from .events import Listener, ignore
 
 if TYPE_CHECKING:
     from .api.session import Session
+    from .registry.credentials import CredentialFiles
     from .registry.http import HostSettings, Network
+    from .runtime.index import Index
 
 __all__ = ["Settings", "config_show", "default_session", "load"]
 
@@ -149,15 +153,15 @@ class Settings:
     def session(self, on_event: Listener = ignore) -> Session:
         """Return the collaborators that these settings describe."""
         from .api.session import Session
-        from .registry.credentials import CredentialFiles, Credentials
+        from .registry.credentials import CredentialStore
         from .registry.http import HttpClient
         from .registry.repository import Registry
 
         client = HttpClient(self.network(), self.host_settings)
-        credentials = Credentials(CredentialFiles.locate(self.environ, self.user_home))
+        credentials = CredentialStore(self.credential_files())
         return Session(
             home=self.home,
-            open_registry=lambda host: Registry(host, client, credentials),
+            open_registry_as=lambda host, source: Registry(host, client, source),
             credentials=credentials,
             default_registry=self["registry.default"].rstrip("/"),
             index=self.index(),
@@ -166,17 +170,36 @@ class Settings:
             on_event=on_event,
             source_date_epoch=self._epoch(),
             hosts=self.host_settings,
+            environ=self.environ,
         )
 
-    def index(self) -> Any:
-        """Return where wheels come from."""
-        from .runtime.index import locate
+    def credential_files(self) -> CredentialFiles:
+        """Return the files of docker and podman that may hold credentials (containers-auth.json(5), docker login)."""
+        from .registry.credentials import CredentialFiles
 
-        return locate(
+        def folder(variable: str, *otherwise: str) -> Path:
+            return Path(self.environ[variable]) if self.environ.get(variable) else self.user_home.joinpath(*otherwise)
+
+        named = self.environ.get("REGISTRY_AUTH_FILE")
+        runtime = self.environ.get("XDG_RUNTIME_DIR")
+        podman = [Path(named)] if named else []
+        podman += [Path(runtime) / "containers" / "auth.json"] if runtime else []
+        podman.append(folder("XDG_CONFIG_HOME", ".config") / "containers" / "auth.json")
+        return CredentialFiles(folder("DOCKER_CONFIG", ".docker") / "config.json", tuple(podman))
+
+    def index(self) -> Index:
+        """Return where wheels come from: our settings, else what pip and uv are configured to use."""
+        from .runtime.index import configured, pip_files
+
+        texts = {}
+        for path in pip_files(self.environ, self.user_home, Path(sys.prefix)):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                texts[str(path)] = path.read_text("utf-8")[:MAX_FILE]
+        return configured(
             self.environ,
-            self.user_home,
+            texts,
             url=self["runtime.index"],
-            wheels=Path(self["runtime.wheels"]) if self["runtime.wheels"] else None,
+            wheels=Path(self["runtime.wheels"]).expanduser() if self["runtime.wheels"] else None,
             offline=self["offline"],
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,11 @@ from ..store.disk import DiskRepository, DiskStore
 from ..store.installed import InstalledStore
 
 if TYPE_CHECKING:
-    from ..registry.credentials import Credentials
+    from ..registry.auth import CredentialSource
+    from ..registry.credentials import CredentialStore
     from ..registry.http import HostSettings
     from ..registry.repository import Registry, Repository
-    from ..runtime.uv import Index
+    from ..runtime.index import Index
 
 __all__ = ["Session"]
 
@@ -30,7 +31,7 @@ class Session:
 
     Attributes:
         home: Folder of the store, installed models and runtimes.
-        open_registry: Returns a registry by its host.
+        open_registry_as: Returns a registry by its host, with somebody's credentials.
         credentials: Where logins are kept.
         default_registry: Host and optional path prefix that bare names refer to; empty for none.
         index: Where wheels for runtime environments come from.
@@ -41,11 +42,12 @@ class Session:
         probe: Looks at this machine; given the folder whose disk counts.
         source_date_epoch: Build time that the caller asked for, or None.
         hosts: How a host is spoken to; for those who explain.
+        environ: The environment, of which a model's process is given a few harmless variables.
     """
 
     home: Path
-    open_registry: Callable[[str], Registry]
-    credentials: Credentials
+    open_registry_as: Callable[[str, CredentialSource], Registry]
+    credentials: CredentialStore
     index: Index
     default_registry: str = ""
     jobs: int = 4
@@ -55,6 +57,7 @@ class Session:
     probe: Callable[[Path], Machine] | None = None
     source_date_epoch: int | None = None
     hosts: Callable[[str], HostSettings] | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)
     _registries: dict[str, Any] = field(init=False, default_factory=dict, repr=False)
@@ -118,7 +121,7 @@ class Session:
                 subject=str(reference),
             )
         if host not in self._registries:
-            self._registries[host] = self.open_registry(host)
+            self._registries[host] = self.open_registry_as(host, self.credentials)
         repository: Repository = self._registries[host].repository(reference.repository)
         return repository
 

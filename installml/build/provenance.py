@@ -1,4 +1,4 @@
-"""When the source was last changed, as the source itself records it: git's commit time for a clean folder.
+"""When the source was last changed, as the source itself records it: the time of git's last commit in the folder.
 
 Nothing here asks what time it is now, or when a file was written to this disk: both differ between machines.
 """
@@ -10,24 +10,21 @@ from pathlib import Path
 
 __all__ = ["commit_time"]
 
-_TIMEOUT = 20.0
-
-
-def _git(folder: Path, *args: str) -> str | None:
-    command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *args]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+_TIMEOUT = 20.0  # seconds
+# A folder may come from anywhere, and git runs programs that a repository's own configuration names: no signature
+# check, no monitor, no pager; ``status`` and ``diff`` (clean filters) are not used at all.
+_TAME = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "core.pager=cat")
 
 
 def commit_time(folder: Path) -> int | None:
     """Return the time of the last commit that touched ``folder``, in seconds since the epoch.
 
-    None when the folder is not tracked by git, or holds changes that no commit has.
+    None when the folder is not tracked by git, or there is no git.
     """
-    if _git(folder, "status", "--porcelain", "--", ".") != "":
+    command = ["git", "-C", str(folder), *_TAME, "log", "-1", "--format=%ct", "--", "."]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return None
-    text = _git(folder, "log", "-1", "--format=%ct", "--", ".")
-    return int(text) if text and text.isdigit() else None
+    text = done.stdout.strip()
+    return int(text) if done.returncode == 0 and text.isdigit() else None

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..spec.package import PackagedFile
 from .files import disk_errors, fsync_folder
 
-__all__ = ["How", "Linked", "materialise"]
+__all__ = ["WAYS", "How", "Linked", "materialise"]
 
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _NOT_HERE = {
@@ -92,7 +92,7 @@ def _place(blob: Path, target: Path, mode: int, order: list[How]) -> How:
         if way is not How.COPY and way is not How.REFLINK and read_only != 0o444:
             continue  # a link shares the blob's own mode
         try:
-            _WAYS[way](blob, target)
+            WAYS[way](blob, target)
         except OSError as error:
             target.unlink(missing_ok=True)
             if error.errno not in _NOT_HERE or way is How.COPY:
@@ -102,7 +102,7 @@ def _place(blob: Path, target: Path, mode: int, order: list[How]) -> How:
         if way in (How.REFLINK, How.COPY):
             target.chmod(read_only)
         return way
-    _WAYS[How.COPY](blob, target)
+    WAYS[How.COPY](blob, target)
     target.chmod(read_only)
     return How.COPY
 
@@ -123,9 +123,9 @@ def _copy(blob: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-_WAYS = {
+WAYS = {
     How.REFLINK: _reflink,
     How.HARDLINK: lambda blob, target: os.link(blob, target),
-    How.SYMLINK: lambda blob, target: target.symlink_to(blob),
+    How.SYMLINK: lambda blob, target: target.symlink_to(blob.absolute()),
     How.COPY: _copy,
 }

@@ -1,0 +1,194 @@
+"""``build``: recipe and folder become a package, in the local store or straight in a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..build.assemble import BuiltPackage, Taker, assemble, hash_only
+from ..build.provenance import commit_time
+from ..build.recipe import load_recipe
+from ..build.select import Selection, select
+from ..digest import Digest
+from ..errors import RecipeInvalid, StoreError
+from ..events import Notice
+from ..reference import Reference
+from ..runtime.errors import IndexUnreachable, WheelsMissing
+from ..runtime.lock import ENGINE_REQUIREMENTS, check_lock, is_locked, lock
+from ..spec.media import LOCK_PATH
+from ..spec.recipe import Recipe
+from ..spec.runtime import RuntimeManifest
+from ..store.files import disk_errors, write_whole
+from ..transfer import copy
+from .results import BuildResult
+from .session import Session
+
+__all__ = ["build", "made"]
+
+MAX_REQUIREMENTS = 1 << 20
+
+
+def build(folder: str | Path, *, tag: str = "", to: str = "", session: Session) -> BuildResult:
+    """Build the package of a model folder.
+
+    Args:
+        folder: The folder with ``installml.yaml``.
+        tag: Reference to build under; the recipe's name and version when left out.
+        to: Registry reference to build into, with no copy in the local store.
+        session: Collaborators.
+
+    Returns:
+        The package's reference and digest.
+
+    Raises:
+        NotFound: No folder, or no recipe in it.
+        RecipeInvalid: Everything that is wrong with recipe or files.
+        SourceChanged: A file changed while it was read.
+    """
+    if to:
+        from .push import push_folder
+
+        sent = push_folder(Path(folder), to, session)
+        return BuildResult(
+            sent.reference, sent.name, sent.version, sent.digest, sent.size, 0, sent.reference.registry, sent.notices
+        )
+    store = session.store
+    store.prepare()
+    with store.lease():
+        package = made(Path(folder), session, store.blobs.take)
+        reference = named(tag, package, session)
+        copy(package, session.local(reference), package.root, tags=[reference.tag])
+    return BuildResult(
+        reference=reference.with_digest(package.root.digest),
+        name=package.recipe.name,
+        version=package.recipe.version,
+        digest=package.root.digest,
+        size=package.manifest.size,
+        files=len(package.manifest.layers),
+        destination=str(session.home),
+        notices=package.notices,
+    )
+
+
+def named(tag: str, package: BuiltPackage, session: Session) -> Reference:
+    """Return the reference that a package is built under; a tag is the version unless it was given."""
+    reference = session.qualify(tag or package.recipe.name)
+    return reference if reference.tag else reference.with_tag(package.tag)
+
+
+def made(folder: Path, session: Session, take: Taker = hash_only) -> BuiltPackage:
+    """Return the package that ``folder`` makes, reading each file once through ``take``."""
+    recipe = load_recipe(folder)
+    weights = frozenset({recipe.runtime.model} - {""})
+    selection = select(folder, recipe.files, weights)
+    _check_named_files(recipe, selection, folder)
+    requirements, locked, notices = _requirements(folder, recipe, session)
+    runtime = RuntimeManifest(
+        engine=recipe.runtime.engine,
+        model=recipe.runtime.model,
+        entrypoint=recipe.runtime.entrypoint,
+        python=recipe.runtime.python,
+        requirements=requirements,
+        image=recipe.runtime.image,
+        signature=recipe.runtime.signature,
+        example=recipe.runtime.example,
+        expected=recipe.runtime.expected,
+        tolerance=recipe.runtime.tolerance,
+        task=recipe.task,
+    )
+    created = session.source_date_epoch
+    for notice in (*selection.notices, *notices):
+        session.on_event(Notice(notice))
+    return assemble(
+        recipe,
+        Selection(selection.files, (*selection.notices, *notices)),
+        runtime,
+        lock=locked,
+        created=created if created is not None else commit_time(folder),
+        take=take,
+        on_event=session.on_event,
+    )
+
+
+def _check_named_files(recipe: Recipe, selection: Selection, folder: Path) -> None:
+    """Refuse a recipe that names files which are not packaged."""
+    present = {file.path for file in selection.files}
+    runtime = recipe.runtime
+    entry = runtime.entrypoint.rpartition(":")[0]
+    named_files = {
+        "model": runtime.model,
+        "example": runtime.example,
+        "expected": runtime.expected,
+        "entrypoint": entry,
+    }
+    missing = [
+        f"runtime.{key}: {path!r} is not among the packaged files"
+        for key, path in named_files.items()
+        if path and path not in present and not any(name.startswith(f"{path}/") for name in present)
+    ]
+    if missing:
+        raise RecipeInvalid(str(folder), missing, hint="Correct the recipe, or files.include and files.exclude.")
+
+
+def _requirements(folder: Path, recipe: Recipe, session: Session) -> tuple[tuple[str, ...], bytes, tuple[str, ...]]:
+    """Return the wishes, their lock (empty when there is none) and notices.
+
+    The lock is kept in the folder, so that building again gives the same package; it is made anew when the wishes
+    change. Without a reachable package index the package is built unlocked and says so.
+    """
+    engine = recipe.runtime.engine
+    text = _read_requirements(folder, recipe)
+    wishes = tuple(line for raw in text.splitlines() if (line := raw.partition(" #")[0].strip()) and line[0] != "#")
+    if is_locked(text):
+        return wishes, text.encode(), ()
+    wishes = wishes or ENGINE_REQUIREMENTS.get(engine, ())
+    if engine == "none" or not wishes:
+        return (), b"", ()
+    kept = _kept_lock(folder, wishes, recipe.runtime.python)
+    if kept:
+        return wishes, kept, ()
+    try:
+        locked = lock(wishes, recipe.runtime.python, session.index)
+    except (IndexUnreachable, WheelsMissing) as error:
+        return wishes, b"", (f"requirements are not locked: {error.message}",)
+    _keep_lock(folder, locked, wishes, recipe.runtime.python)
+    return wishes, locked, ()
+
+
+def _read_requirements(folder: Path, recipe: Recipe) -> str:
+    name = recipe.runtime.requirements
+    if not name:
+        return ""
+    path = folder / name
+    if not path.is_file():
+        raise RecipeInvalid(str(folder), [f"runtime.requirements: there is no file {name!r}"])
+    with disk_errors(path):
+        data = path.read_bytes()
+    if len(data) > MAX_REQUIREMENTS:
+        raise RecipeInvalid(str(path), [f"it has {len(data)} bytes, at most {MAX_REQUIREMENTS} are read"])
+    return data.decode("utf-8", errors="replace")
+
+
+def _stamp(wishes: tuple[str, ...], python: str) -> bytes:
+    return f"# for {Digest.of(repr((wishes, python)).encode())}\n".encode()
+
+
+def _kept_lock(folder: Path, wishes: tuple[str, ...], python: str) -> bytes:
+    """Return the lock that an earlier build left in the folder, if it is for the same wishes."""
+    path = folder / LOCK_PATH
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return b""
+    stamp = _stamp(wishes, python)
+    if not data.startswith(stamp):
+        return b""
+    locked = data.removeprefix(stamp)
+    check_lock(locked, str(path))
+    return locked
+
+
+def _keep_lock(folder: Path, locked: bytes, wishes: tuple[str, ...], python: str) -> None:
+    try:
+        write_whole(folder / LOCK_PATH, _stamp(wishes, python) + locked)
+    except StoreError:
+        return  # a read-only folder builds as well; the next build locks again

@@ -1,0 +1,82 @@
+"""``copy`` and ``export``: a package from any place to any place."""
+
+from __future__ import annotations
+
+from ..errors import UsageError
+from ..events import Phase
+from ..reference import LOCAL, parse_location
+from ..spec.descriptor import Descriptor
+from ..store.protocol import Source
+from ..store.verified import read_manifest
+from ..transfer import copy as transfer
+from .build import made
+from .places import find, folder_of, open_place
+from .results import CopyResult, ExportResult
+from .session import Session
+
+__all__ = ["copy", "export"]
+
+
+def copy(source: str, destination: str, *, session: Session) -> CopyResult:
+    """Copy a package between registries, ``oci-layout:`` folders, the local store and (as a source) ``dir:`` folders.
+
+    Args:
+        source: Reference, ``oci-layout:PATH[:tag]`` or ``dir:PATH``.
+        destination: Reference or ``oci-layout:PATH[:tag]``; the source's tag when it names none.
+        session: Collaborators.
+
+    Raises:
+        NotFound: The source does not have it.
+        UsageError: The destination is a ``dir:``; use ``install`` for that.
+    """
+    if parse_location(destination).scheme == "dir":
+        raise UsageError("a package is not copied into a folder of files", hint=f"installml install {source}")
+    session.on_event(Phase("copying", f"{source} to {destination}"))
+    if parse_location(source).scheme == "dir":
+        package = made(folder_of(source), session)
+        return _copied(package, package.root, package.tag, source, destination, session)
+    place, pointer, location = open_place(source, session)
+    if location.scheme == "oci-layout" and not pointer:
+        pointer = _only_tag(source, list(place.tags()))
+    root = place.resolve(pointer or "latest")
+    return _copied(place, root, "" if ":" in pointer else pointer or "latest", source, destination, session)
+
+
+def _only_tag(source: str, tags: list[str]) -> str:
+    if len(tags) == 1:
+        return tags[0]
+    listing = ", ".join(tags[:10]) or "none"
+    raise UsageError(f"{source} has several tags or none: {listing}", hint=f"installml copy {source}:TAG DESTINATION")
+
+
+def _copied(place: Source, root: Descriptor, tag: str, source: str, destination: str, session: Session) -> CopyResult:
+    target, pointer, location = open_place(destination, session)
+    if location.reference is not None and location.reference.registry == LOCAL:
+        session.store.prepare()
+    with session.store.lease():
+        done = transfer(
+            place,
+            target,
+            root,
+            tags=[pointer or tag or str(root.digest)],
+            jobs=session.jobs,
+            on_event=session.on_event,
+        )
+    manifest = read_manifest(place, root)
+    size = sum(blob.size for blob in manifest.blobs)
+    return CopyResult(source, str(location), root.digest, size, done.moved, done.blobs)
+
+
+def export(reference: str, destination: str, *, session: Session) -> ExportResult:
+    """Write a package to an OCI layout folder that other tools read.
+
+    Args:
+        reference: The package: the registry's answer, else the local store's.
+        destination: ``PATH`` or ``oci-layout:PATH[:tag]``.
+        session: Collaborators.
+    """
+    if not destination.startswith("oci-layout:"):
+        destination = f"oci-layout:{destination}"
+    found = find(reference, session)
+    result = _copied(found.source, found.descriptor, found.reference.tag, str(found.reference), destination, session)
+    return ExportResult(result.source, result.destination, result.digest, result.size, result.moved, result.blobs)

@@ -1,0 +1,75 @@
+"""``login`` and ``logout``: credentials are proved first, then kept where docker and podman keep theirs."""
+
+from __future__ import annotations
+
+from ..errors import NotFound, ReferenceInvalid, UsageError
+from ..reference import Reference
+from ..registry.auth import Credentials
+from .results import LoginResult
+from .session import Session
+
+__all__ = ["login", "logout"]
+
+
+def _host(registry: str) -> str:
+    """Return the host of ``registry``, which may be spelled with a path."""
+    text = registry.removeprefix("https://").removeprefix("http://").rstrip("/")
+    try:
+        host = Reference.parse(f"{text.partition('/')[0]}/x").registry
+    except ReferenceInvalid:
+        host = ""
+    if not host:
+        raise ReferenceInvalid(
+            f"{registry!r} is not a registry host", hint="Write a host such as ghcr.io or localhost:5000."
+        )
+    return host
+
+
+class _One:
+    """A credential source that knows exactly the credentials being tried."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def find(self, registry: str, repository: str = "") -> Credentials | None:
+        return self._credentials
+
+
+def login(registry: str, *, username: str, password: str, session: Session) -> LoginResult:
+    """Check credentials with a registry and keep them for docker, podman and ourselves.
+
+    Args:
+        registry: Host, such as ``ghcr.io``.
+        username: Account name.
+        password: Password or access token; it goes to the registry and to the credentials file, nowhere else.
+        session: Collaborators.
+
+    Raises:
+        Unauthorized: The registry does not accept them; nothing was saved.
+        UsageError: One of them is empty.
+    """
+    host = _host(registry)
+    if not username or not password:
+        raise UsageError(
+            "a user name and a password are needed",
+            hint=f"installml login {host} --username NAME --password-stdin < FILE",
+        )
+    credentials = Credentials(username, password)
+    session.open_registry_as(host, _One(credentials)).ping()
+    return LoginResult(host, username, session.credentials.save(host, credentials))
+
+
+def logout(registry: str, *, session: Session) -> LoginResult:
+    """Forget the credentials of a registry.
+
+    Args:
+        registry: Host.
+        session: Collaborators.
+
+    Raises:
+        NotFound: There were none.
+    """
+    host = _host(registry)
+    if not session.credentials.erase(host):
+        raise NotFound(f"no credentials are kept for {host}", subject=host)
+    return LoginResult(host, "", "")
