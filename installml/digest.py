@@ -107,23 +107,17 @@ class VerifyingReader:
         return cls(source, digest, size, origin)
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return at most ``size`` bytes (all that is left when negative)."""
-        wanted = self._size + 1 - self._seen
-        block = self._source.read(wanted if size < 0 else min(size, wanted))
+        """Return at most ``size`` bytes; all that is left, proved, when negative."""
+        if size < 0:  # one read may be short (a socket, a file beyond 2 GiB) and must not pass for all of it
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        block = self._source.read(min(size, self._size + 1 - self._seen))
         self._seen += len(block)
         if self._seen > self._size:
             raise SizeMismatch(self._size, f"more than {self._size}", self._origin)
         self._hash.update(block)
-        if not block and size != 0:
+        if not block and size:
             self._finish()
-        elif size < 0 and self._seen == self._size:
-            self._expect_end()
         return block
-
-    def _expect_end(self) -> None:
-        if self._source.read(1):
-            raise SizeMismatch(self._size, f"more than {self._size}", self._origin)
-        self._finish()
 
     def _finish(self) -> None:
         if self._seen != self._size:
