@@ -7,26 +7,32 @@ the places' own affair; a faster engine goes behind their ``fetch`` and ``push``
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
-from ..digest import Digest, Readable
+from ..digest import Digest, Readable, VerifyingReader
 from ..errors import InstallMLError
 from ..events import BlobDone, BlobProgress, BlobStarted, Listener, Phase, ignore
+from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
-from ..spec.manifest import Index, Manifest
+from ..spec.manifest import ManifestInvalid, parse_manifest
 from ..spec.media import ANNOTATION_TITLE
-from ..store.protocol import Destination, Mounter, Source
-from ..store.verified import open_verified, read_manifest
+from ..store.protocol import Destination, Fetcher, Mounter, Source
+from ..store.verified import open_verified, read_verified
 
 __all__ = ["Cancelled", "Copied", "copy"]
 
 JOBS = 4
 """Blobs moved at once unless said otherwise; more helps only where a stream is slower than the disk."""
+
+MAX_DEPTH = 8
+"""Indexes within indexes; nobody makes two, and an endless chain must end somewhere."""
 
 
 class Cancelled(InstallMLError):
@@ -94,30 +100,10 @@ def copy(
         InstallMLError: Whatever the places raise; what arrived whole stays, nothing is tagged.
     """
     tally = _Tally()
-    _walk(source, destination, root, _Mover(source, destination, jobs, on_event, tally, phase))
+    _Mover(source, destination, jobs, on_event, tally, phase).walk(root)
     for tag in tags:
         destination.tag(root, tag)
     return Copied(root, dict(tally.outcomes), tally.moved)
-
-
-def _walk(source: Source, destination: Destination, root: Descriptor, mover: _Mover) -> None:
-    """Move everything below ``root`` and then ``root`` itself."""
-    from_destination = destination.exists(root)
-    manifest = read_manifest(_reader(source, destination, from_destination), root)
-    for child in manifest.manifests:
-        _walk(source, destination, child, mover)
-    mover.move(_titled(manifest))
-    mover.move([root])
-
-
-def _reader(source: Source, destination: Destination, present: bool) -> Source:
-    """Return the place to read a manifest from: the destination when it has it and can be read, else the source."""
-    return cast(Source, destination) if present and hasattr(destination, "fetch") else source
-
-
-def _titled(manifest: Manifest | Index) -> list[Descriptor]:
-    """Return the blobs to move, the largest first: the longest job must not be the last to start."""
-    return sorted(manifest.blobs, key=lambda blob: -blob.size)
 
 
 class _Mover:
@@ -133,14 +119,35 @@ class _Mover:
         self._tally = tally
         self._phase = phase
         self._stop = threading.Event()
+        self._walked: set[Digest] = set()
 
-    def move(self, descriptors: list[Descriptor]) -> None:
-        if len(descriptors) == 1:
-            self._one(descriptors[0])
+    def walk(self, root: Descriptor, depth: int = 0) -> None:
+        """Move everything below ``root`` and then ``root`` itself; what several indexes share is walked once."""
+        if root.digest in self._walked:
             return
-        self._on_event(Phase(self._phase, count=len(descriptors), size=sum(d.size for d in descriptors)))
-        with ThreadPoolExecutor(min(self._jobs, len(descriptors)), "copy") as pool:
-            futures = [pool.submit(self._one, descriptor) for descriptor in descriptors]
+        origin = self._reader(root)
+        if depth > MAX_DEPTH:
+            raise ManifestInvalid(str(origin), [f"indexes are nested deeper than {MAX_DEPTH}"])
+        data = read_verified(origin, root, cap=MAX_MANIFEST)
+        manifest = parse_manifest(data, root.media_type, f"{origin}@{root.digest}")
+        for child in manifest.manifests:
+            self.walk(child, depth + 1)
+        self._move(manifest.blobs)
+        self._one(root, data)
+        self._walked.add(root.digest)
+
+    def _reader(self, manifest: Descriptor) -> Fetcher:
+        """Return the place to read ``manifest`` from: the destination when it has it and can be read."""
+        readable = hasattr(self._destination, "fetch") and self._destination.exists(manifest)
+        return cast(Fetcher, self._destination) if readable else self._source
+
+    def _move(self, blobs: Sequence[Descriptor]) -> None:
+        if not blobs:  # an index has none of its own
+            return
+        self._on_event(Phase(self._phase, count=len(blobs), size=sum(blob.size for blob in blobs)))
+        largest_first = sorted(blobs, key=lambda blob: -blob.size)  # the longest job must not be the last to start
+        with ThreadPoolExecutor(min(self._jobs, len(blobs)), "copy") as pool:
+            futures = [pool.submit(self._one, blob) for blob in largest_first]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             except BaseException:  # Ctrl-C in the waiting thread: the others must not go on for minutes
@@ -155,22 +162,32 @@ class _Mover:
         for future in futures:
             future.cancel()
 
-    def _one(self, descriptor: Descriptor) -> None:
+    def _one(self, descriptor: Descriptor, data: bytes | None = None) -> None:
+        """Move one blob, or the manifest whose ``data`` are in hand already."""
         if self._stop.is_set():
             raise Cancelled("stopped")
         title = descriptor.annotations.get(ANNOTATION_TITLE, descriptor.digest.short)
         if self._destination.exists(descriptor):
             outcome = "exists"
-        elif isinstance(self._destination, Mounter) and self._destination.mount(descriptor, self._source):
+        elif data is None and self._mount(descriptor):
             outcome = "mounted"
         else:
             self._on_event(BlobStarted(str(descriptor.digest), title, descriptor.size))
-            counted = partial(_Counted, partial(self._progress, descriptor.digest), self._stop)
-            with open_verified(self._source, descriptor, counted) as stream:
+            with self._open(descriptor, data) as stream:
                 self._destination.push(descriptor, stream)
             outcome = "copied"
         self._tally.add(outcome, descriptor.size)
         self._on_event(BlobDone(str(descriptor.digest), title, descriptor.size, outcome))
+
+    def _mount(self, blob: Descriptor) -> bool:
+        return isinstance(self._destination, Mounter) and self._destination.mount(blob, self._source)
+
+    def _open(self, descriptor: Descriptor, data: bytes | None) -> AbstractContextManager[VerifyingReader]:
+        counted = partial(_Counted, partial(self._progress, descriptor.digest), self._stop)
+        if data is None:
+            return open_verified(self._source, descriptor, counted)
+        held = counted(io.BytesIO(data))
+        return nullcontext(VerifyingReader(held, descriptor.digest, descriptor.size, str(self._source)))
 
     def _progress(self, digest: Digest, count: int) -> None:
         self._on_event(BlobProgress(str(digest), count))
