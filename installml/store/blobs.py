@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..digest import CHUNK, Digest, Readable, VerifyingReader, hash_stream
+from ..digest import CHUNK, Digest, DigestInvalid, Readable, VerifyingReader, hash_stream
 from ..errors import NotFound
 from ..spec.descriptor import Descriptor
 from .files import disk_errors, link_whole, make_folder, unique_suffix
 
 __all__ = ["BlobFolder"]
-
-_HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
 
 
 class BlobFolder:
@@ -124,32 +120,40 @@ class BlobFolder:
 
     def digests(self) -> Iterator[tuple[Digest, Path]]:
         """Yield every content file; names that are no digests are not ours and left alone."""
-        for folder in sorted((self.root / "blobs").glob("sha*")):
-            for path in sorted(folder.iterdir()):
-                if _HEX.fullmatch(path.name):
-                    yield Digest.parse(f"{folder.name}:{path.name}"), path
+        for path in sorted((self.root / "blobs").glob("sha*/*")):
+            try:
+                digest = Digest.parse(f"{path.parent.name}:{path.name}")
+            except DigestInvalid:
+                continue
+            yield digest, path
 
-    def remove(self, digest: Digest, *, older_than: float) -> int:
+    def stale(self, digest: Digest, older_than: float) -> bool:
+        """Return whether the content is there and nobody has wanted it since ``older_than``."""
+        try:
+            return self.path(digest).stat().st_mtime < older_than
+        except FileNotFoundError:
+            return False
+
+    def remove(self, digest: Digest, *, older_than: float) -> bool:
         """Remove content that nobody has wanted since ``older_than`` (seconds since the epoch).
 
+        It is moved aside before its time is read for the last time: whoever wants it meanwhile either marks it
+        before the move, and it comes back, or finds it gone and brings it again.
+
         Returns:
-            The bytes freed; 0 when it is newer, or gone.
+            Whether it went.
         """
+        if not self.stale(digest, older_than):
+            return False
         path = self.path(digest)
-        try:
-            status = path.stat()
-            if status.st_mtime >= older_than:
-                return 0
-            with disk_errors(path):
-                path.unlink()
-        except FileNotFoundError:
-            return 0
-        return status.st_size if status.st_nlink == 1 else 0
-
-
-def age(path: Path, now: Callable[[], float] = time.time) -> float:
-    """Return the seconds since ``path`` was last modified; infinite when it is gone."""
-    try:
-        return now() - path.stat().st_mtime
-    except FileNotFoundError:
-        return float("inf")
+        aside = make_folder(self.ingest_folder) / f"{digest.short}.{unique_suffix()}"
+        with disk_errors(path):
+            try:
+                path.rename(aside)
+                if aside.stat().st_mtime >= older_than:
+                    aside.rename(path)
+                    return False
+                aside.unlink()
+            except FileNotFoundError:  # another collection was faster
+                return False
+        return True

@@ -9,7 +9,6 @@ of a repository of the same name.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
@@ -21,13 +20,13 @@ from pathlib import Path
 from ..digest import Digest, Readable
 from ..errors import NotFound, StoreUnusable
 from ..reference import Reference, check_repository, check_tag
-from ..spec.canonical import MAX_MANIFEST, canonical, parse_json
+from ..spec.canonical import MAX_MANIFEST, JSONInvalid, canonical, parse_json
 from ..spec.descriptor import Descriptor, parse_descriptor
 from ..spec.manifest import Index, Manifest
-from ..spec.media import MANIFESTS
+from ..spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from ..spec.node import Node
 from .blobs import BlobFolder
-from .files import disk_errors, make_folder, unique_suffix, write_whole
+from .files import disk_errors, make_folder, remove_empty, unique_suffix, write_whole
 from .verified import read_manifest
 
 __all__ = ["DiskRepository", "DiskStore", "Ref"]
@@ -85,7 +84,11 @@ class DiskStore:
         make_folder(self.root)
         mark = self.root / "oci-layout"
         if not mark.exists():
-            write_whole(mark, _LAYOUT)
+            self.write(mark, _LAYOUT)
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Make ``path`` hold exactly ``data``; what a killed process leaves of it lies where a collection looks."""
+        write_whole(path, data, via=self.root / "ingest")
 
     def repository(self, registry: str, repository: str) -> DiskRepository:
         """Return the place for one repository."""
@@ -105,18 +108,26 @@ class DiskStore:
         """Return the time since which content may belong to somebody's unfinished work; now when there is none."""
         floor = self.clock()
         for path in (self.root / "ingest").glob("lease.*"):
-            with contextlib.suppress(FileNotFoundError, ValueError, OSError):
-                holder = json.loads(path.read_bytes())
-                if self._alive(holder, path):
-                    floor = min(floor, float(holder["since"]))
-                else:
+            with contextlib.suppress(OSError):
+                since = self._held_since(path)
+                if since is None:
                     path.unlink(missing_ok=True)
+                else:
+                    floor = min(floor, since)
         return floor
 
-    def _alive(self, holder: dict[str, object], path: Path) -> bool:
-        if holder.get("host") != socket.gethostname():
-            return self.clock() - path.stat().st_mtime < _LEASE_LIFE
-        return process_alive(int(str(holder.get("pid", 0))))
+    def _held_since(self, path: Path) -> float | None:
+        """Return when the work under a lease began, or None when its holder is gone."""
+        written = path.stat().st_mtime
+        try:
+            node = Node(parse_json(path.read_bytes(), str(path)))
+        except JSONInvalid:
+            node = Node({})
+        keys = node.mapping(("host", "pid", "since"), ("host", "pid", "since"))
+        host, pid, since = keys["host"].string(), keys["pid"].integer(), keys["since"].integer()
+        if node.violations or host != socket.gethostname():
+            return float(since) if self.clock() - written < _LEASE_LIFE else None
+        return float(since) if process_alive(pid) else None
 
     def refs(self) -> Iterator[Ref]:
         """Yield every ref, in the order of their names; damaged ref files raise StoreUnusable."""
@@ -152,8 +163,12 @@ class DiskRepository:
         return f"{self.store}:{self.registry}/{self.name}"
 
     def exists(self, descriptor: Descriptor) -> bool:
-        """Return whether the content is in the store."""
-        return self.store.blobs.exists(descriptor)
+        """Return whether the content is in the store; a referrer must be listed in this repository as well."""
+        return self.store.blobs.exists(descriptor) and self._listed(descriptor)
+
+    def _listed(self, descriptor: Descriptor) -> bool:
+        subject = self.manifest(descriptor).subject if descriptor.media_type in MANIFESTS else None
+        return subject is None or self._referrer(subject.digest, descriptor.digest).exists()
 
     def fetch(self, descriptor: Descriptor) -> AbstractContextManager[Readable]:
         """Open the content."""
@@ -167,7 +182,7 @@ class DiskRepository:
             manifest = read_manifest(self, descriptor)
             if manifest.subject is not None:
                 entry = descriptor.bare().to_json() | {"artifactType": manifest.kind}
-                write_whole(self._referrer(manifest.subject.digest, descriptor.digest), canonical(entry))
+                self.store.write(self._referrer(manifest.subject.digest, descriptor.digest), canonical(entry))
 
     def _referrer(self, subject: Digest, digest: Digest) -> Path:
         return self.folder / f"^{subject.algorithm}-{subject.hex}" / f"{digest.algorithm}-{digest.hex}"
@@ -193,9 +208,8 @@ class DiskRepository:
             raise NotFound(f"{self} has no {digest}", subject=str(digest)) from error
         except OSError as error:
             raise StoreUnusable(f"{error.strerror}: {path}", subject=str(path)) from error
-        value = parse_json(data, str(path)) if data[:1] == b"{" else {}
-        media_type = value.get("mediaType") if isinstance(value, dict) else None
-        if media_type not in MANIFESTS:
+        media_type = sniff(data, str(path))
+        if media_type is None:
             raise NotFound(f"{self} has no manifest {digest}", subject=str(digest))
         return Descriptor(media_type, digest, size)
 
@@ -208,7 +222,7 @@ class DiskRepository:
         missing = next(self._missing(descriptor), None)
         if missing is not None:
             raise NotFound(f"{self.store} has no {missing.digest}, which {tag} needs", subject=str(missing.digest))
-        write_whole(self._ref(tag), canonical(descriptor.bare().to_json()))
+        self.store.write(self._ref(tag), canonical(descriptor.bare().to_json()))
 
     def _missing(self, descriptor: Descriptor) -> Iterator[Descriptor]:
         if not self.exists(descriptor):
@@ -235,7 +249,7 @@ class DiskRepository:
                 path.unlink()
             except FileNotFoundError as error:
                 raise NotFound(f"{self.registry}/{self.name} has no tag {tag} here", subject=tag) from error
-        self._prune()
+        remove_empty(self.folder, self.store.root / "refs")
 
     def delete(self, descriptor: Descriptor) -> None:
         """Remove every ref to the manifest; content goes with the next ``cache gc`` unless something else needs it."""
@@ -245,16 +259,7 @@ class DiskRepository:
                 with contextlib.suppress(NotFound):
                     if read_ref(path).digest == descriptor.digest:
                         path.unlink(missing_ok=True)
-        self._prune()
-
-    def _prune(self) -> None:
-        folder = self.folder
-        while folder != self.store.root / "refs":
-            try:
-                folder.rmdir()
-            except OSError:
-                return
-            folder = folder.parent
+        remove_empty(self.folder, self.store.root / "refs")
 
     def referrers(self, descriptor: Descriptor, artifact_type: str = "") -> list[Descriptor]:
         """Return what refers to ``descriptor``, with artifact type and annotations filled in."""
@@ -288,6 +293,23 @@ def read_ref(path: Path, subject: str = "") -> Descriptor:
     if descriptor is None:
         raise StoreUnusable(f"{path} is damaged: {'; '.join(node.violations)}", hint="installml cache verify")
     return descriptor
+
+
+def sniff(data: bytes, origin: str) -> str | None:
+    """Return the media type of the manifest that ``data`` spell, or None when they are something else.
+
+    ``mediaType`` may be missing in OCI manifests; then the one field that only one of them has tells
+    (image-spec, "mediaType": for compatibility with older versions).
+    """
+    try:
+        value = parse_json(data, origin)
+    except JSONInvalid:
+        return None
+    if not isinstance(value, dict) or value.get("schemaVersion") != 2:
+        return None
+    guess = IMAGE_INDEX if "manifests" in value else IMAGE_MANIFEST if "layers" in value else None
+    media_type = value.get("mediaType", guess)
+    return media_type if media_type in MANIFESTS else None
 
 
 def process_alive(pid: int) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "fsync_folder",
     "link_whole",
     "make_folder",
+    "remove_empty",
     "remove_tree",
     "unique_suffix",
     "write_whole",
@@ -71,14 +72,20 @@ def fsync_folder(path: Path) -> None:
             os.close(handle)
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_whole(path: Path, data: bytes, *, mode: int = 0o644, via: Path | None = None) -> None:
     """Make ``path`` hold exactly ``data``, in one step for every reader.
+
+    Args:
+        path: The file.
+        data: Its bytes.
+        mode: Its permission bits.
+        via: Folder on the same file system for what is not whole yet, where a collection finds what a killed process
+            left; beside ``path`` when None.
 
     Raises:
         StoreError: The disk is full, read-only or not ours.
     """
-    make_folder(path.parent)
-    staging = path.parent / f".{path.name[:100]}.{unique_suffix()}"
+    staging = make_folder(via or path.parent) / f".{path.name[:100]}.{unique_suffix()}"
     with disk_errors(path):
         try:
             handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -86,35 +93,49 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            staging.replace(path)
+            link_whole(staging, path)
         except BaseException:
             staging.unlink(missing_ok=True)
             raise
-    fsync_folder(path.parent)
 
 
 def link_whole(staging: Path, path: Path) -> None:
     """Move the finished file ``staging`` to ``path``; readers see all of it or nothing."""
-    make_folder(path.parent)
     with disk_errors(path):
-        staging.replace(path)
+        for more in (True, True, False):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                staging.replace(path)
+                break
+            except FileNotFoundError:  # somebody removed the empty folder between the two steps
+                if not more:
+                    raise
     fsync_folder(path.parent)
+
+
+def remove_empty(folder: Path, top: Path) -> None:
+    """Remove ``folder`` and its parents below ``top`` as far as they are empty."""
+    while folder != top:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
 
 
 def remove_tree(path: Path) -> None:
     """Remove ``path`` and all below it, read-only folders included; nothing there is fine."""
-
-    def unlock_and_retry(function: object, name: str, _error: object) -> None:
-        parent = Path(name).parent
-        parent.chmod(stat.S_IRWXU)
-        if Path(name).is_dir() and not Path(name).is_symlink():
-            Path(name).chmod(stat.S_IRWXU)
-            shutil.rmtree(name, onerror=unlock_and_retry)
-        else:
-            Path(name).unlink(missing_ok=True)
-
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-        return
     with disk_errors(path), contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path, onerror=unlock_and_retry)
+        if path.is_dir() and not path.is_symlink():
+            _unlock(path)
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _unlock(folder: Path) -> None:
+    folder.chmod(stat.S_IRWXU)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _unlock(Path(entry.path))

@@ -15,13 +15,11 @@ from ..digest import CHUNK, Digest, VerifyingReader
 from ..errors import IntegrityError, NotFound
 from ..spec.descriptor import Descriptor
 from .disk import DiskStore, read_ref
-from .files import remove_tree
+from .files import remove_empty, remove_tree
+from .installed import InstalledStore
 from .verified import read_manifest
 
 __all__ = ["Collected", "Damage", "Usage", "collect", "reachable", "usage", "verify_store"]
-
-STAGING_LIFE = 24 * 3600.0
-"""Seconds after which unfinished content without a lease is nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +64,21 @@ class Damage:
 def reachable(store: DiskStore, roots: Iterable[Descriptor]) -> set[Digest]:
     """Return every digest that ``roots`` need, their referrers included."""
     referrers = _referrer_table(store)
-    seen: set[Digest] = set()
+    blobs: set[Digest] = set()
+    manifests: set[Digest] = set()  # apart: what is a layer in one place may be a manifest in another
     queue = list(roots)
     place = store.repository("local", "gc")
     while queue:
         descriptor = queue.pop()
-        if descriptor.digest in seen:
+        if descriptor.digest in manifests:
             continue
-        seen.add(descriptor.digest)
+        manifests.add(descriptor.digest)
         queue.extend(referrers.get(descriptor.digest, ()))
         with contextlib.suppress(NotFound):
             manifest = read_manifest(place, descriptor)
-            seen.update(blob.digest for blob in manifest.blobs)
+            blobs.update(blob.digest for blob in manifest.blobs)
             queue.extend(manifest.manifests)
-    return seen
+    return blobs | manifests
 
 
 def _referrer_table(store: DiskStore) -> dict[Digest, list[Descriptor]]:
@@ -108,25 +107,31 @@ def collect(store: DiskStore, installed: Iterable[Descriptor] = (), *, dry_run: 
     for digest, path in list(store.blobs.digests()):
         if digest in needed:
             continue
-        if dry_run:
-            size = path.stat().st_size if path.stat().st_mtime < floor else 0
-        else:
-            size = store.blobs.remove(digest, older_than=floor)
-        if dry_run or not path.exists():
+        size = _size_alone(path)
+        if store.blobs.stale(digest, floor) if dry_run else store.blobs.remove(digest, older_than=floor):
             gone.append(digest)
             freed += size
     if not dry_run:
         _prune_referrers(store)
+        InstalledStore(store.root).sweep(floor)
     count, size = _collect_staging(store, floor, dry_run)
     return Collected(tuple(gone), count, freed + size)
+
+
+def _size_alone(path: Path) -> int:
+    """Return the bytes that come free when ``path`` goes: none while a link of it stays."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0
+    return status.st_size if status.st_nlink == 1 else 0
 
 
 def _prune_referrers(store: DiskStore) -> None:
     for path in list((store.root / "refs").rglob("^*/sha*-*")):
         if not store.blobs.path(Digest.parse(path.name.replace("-", ":", 1))).exists():
             path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
+            remove_empty(path.parent, store.root / "refs")
 
 
 def _collect_staging(store: DiskStore, floor: float, dry_run: bool) -> tuple[int, int]:
@@ -135,7 +140,7 @@ def _collect_staging(store: DiskStore, floor: float, dry_run: bool) -> tuple[int
         if path.name.startswith("lease.") or _in_use(path, floor):
             continue
         count += 1
-        freed += sum(p.lstat().st_size for p in _files(path))
+        freed += _size(path)
         if not dry_run:
             remove_tree(path)
     return count, freed
@@ -148,18 +153,20 @@ def _in_use(path: Path, floor: float) -> bool:
         return True
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir() and not path.is_symlink():
-        yield from (p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
-    else:
-        yield path
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder; nothing for what goes away meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            return sum(_size(child) for child in path.iterdir())
+        return path.lstat().st_size
+    return 0
 
 
 def usage(store: DiskStore, installed: Iterable[Descriptor] = ()) -> Usage:
     """Return how many bytes the store holds, and how many of them something needs."""
-    sizes = {digest: path.stat().st_size for digest, path in store.blobs.digests()}
+    sizes = {digest: _size(path) for digest, path in store.blobs.digests()}
     needed = reachable(store, [*(ref.descriptor for ref in store.refs()), *installed])
-    staging = sum(p.lstat().st_size for path in (store.root / "ingest").glob("*") for p in _files(path))
+    staging = sum(_size(path) for path in (store.root / "ingest").glob("*"))
     return Usage(sum(sizes.values()), sum(size for digest, size in sizes.items() if digest in needed), staging)
 
 

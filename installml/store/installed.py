@@ -8,6 +8,7 @@ any earlier moment leaves the previous one as it was.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from ..spec.canonical import canonical, parse_json
 from ..spec.descriptor import Descriptor, parse_descriptor
 from ..spec.node import Node
 from .disk import encode_host
-from .files import disk_errors, fsync_folder, make_folder, remove_tree, unique_suffix, write_whole
+from .files import disk_errors, fsync_folder, make_folder, remove_empty, remove_tree, unique_suffix, write_whole
 
 __all__ = ["InstalledStore", "Record"]
 
@@ -117,10 +118,11 @@ class InstalledStore:
         make_folder(place)
         target = place / f"{descriptor.digest.algorithm}-{descriptor.digest.hex}"
         with disk_errors(target):
-            if not target.exists():
+            try:
+                os.utime(target)  # wanted: a sweep that runs now keeps it
+            except FileNotFoundError:
                 staging.chmod(0o755)  # a folder is renamed by changing its "..", which asks for write permission
-                with contextlib.suppress(FileExistsError):
-                    self._rename(staging, target)
+                self._rename(staging, target)
                 target.chmod(0o555)
         fsync_folder(place)
         return target
@@ -134,12 +136,44 @@ class InstalledStore:
                 raise
 
     def record(self, record: Record) -> None:
-        """Put ``record`` in use and remove the trees that it replaces."""
+        """Put ``record`` in use and remove the tree that it replaces.
+
+        Only that one: another tree may belong to an installation that is about to put its own record.
+        """
         place = record.path.parent
-        write_whole(place / "record.json", canonical(record.to_json()))
-        for other in place.glob("sha*-*"):
-            if other != record.path:
-                remove_tree(other)
+        replaced = self._tree_in_use(place)
+        write_whole(place / "record.json", canonical(record.to_json()), via=self.root / "ingest")
+        if replaced is not None and replaced != record.path:
+            self._discard(replaced)
+
+    def _discard(self, tree: Path) -> None:
+        """Remove ``tree``; it leaves its name first, so that no moment shows half of it there."""
+        aside = make_folder(self.root / "ingest") / f"tree-gone.{unique_suffix()}"
+        with disk_errors(tree), contextlib.suppress(FileNotFoundError):
+            tree.chmod(0o755)
+            tree.rename(aside)
+        remove_tree(aside)
+
+    def _tree_in_use(self, place: Path) -> Path | None:
+        try:
+            return self.read(place).path
+        except (NotFound, StoreUnusable):
+            return None
+
+    def sweep(self, older_than: float) -> int:
+        """Remove trees that no record names and that nobody has made since ``older_than``.
+
+        Returns:
+            How many: what a process that was killed between tree and record has left.
+        """
+        count = 0
+        for tree in list(self.folder.rglob("@*/sha*-*")):
+            with contextlib.suppress(FileNotFoundError):
+                if tree.stat().st_mtime < older_than and tree != self._tree_in_use(tree.parent):
+                    self._discard(tree)
+                    remove_empty(tree.parent, self.folder)
+                    count += 1
+        return count
 
     def read(self, place: Path) -> Record:
         """Return the record in ``place``.
@@ -162,6 +196,8 @@ class InstalledStore:
         tree = keys["tree"].string(pattern="sha(256|512)-[0-9a-f]{64,128}")
         if descriptor is None or reference is None or node.violations:
             raise StoreUnusable(f"{path} is damaged: {'; '.join(node.violations)}", hint="Install the model again.")
+        if not (place / tree).is_dir():  # removed in the moment between somebody's tree and record
+            raise NotFound(f"{reference} is not installed", subject=str(reference))
         return Record(
             reference=reference,
             name=keys["name"].string(),
@@ -198,14 +234,8 @@ class InstalledStore:
         place = record.path.parent
         with disk_errors(place):
             (place / "record.json").unlink(missing_ok=True)
-        remove_tree(place)
-        folder = place.parent
-        while folder != self.folder:
-            try:
-                folder.rmdir()
-            except OSError:
-                return
-            folder = folder.parent
+        self._discard(record.path)
+        remove_empty(place, self.folder)
 
 
 def _matches(record: Record, wanted: Reference) -> bool:

@@ -16,7 +16,6 @@ from pathlib import Path
 from ..digest import Digest, Readable
 from ..errors import NotFound, StoreUnusable
 from ..reference import check_tag
-from ..spec.canonical import parse_json
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import Index, parse_manifest
 from ..spec.media import IMAGE_INDEX, MANIFESTS
@@ -40,14 +39,17 @@ class LayoutStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.blobs = BlobFolder(path, path / ".ingest")
+        self.blobs = BlobFolder(path, path)
 
     def __str__(self) -> str:
         return f"oci-layout:{self.path}"
 
     def exists(self, descriptor: Descriptor) -> bool:
-        """Return whether the content is there."""
-        return self.blobs.exists(descriptor)
+        """Return whether the content is there, and listed if it is a manifest that others shall find."""
+        return self.blobs.exists(descriptor) and (
+            descriptor.media_type not in MANIFESTS
+            or any(entry.digest == descriptor.digest for entry in self._entries())
+        )
 
     def fetch(self, descriptor: Descriptor) -> AbstractContextManager[Readable]:
         """Open the content."""
@@ -57,21 +59,21 @@ class LayoutStore:
         """Take the content; manifests are listed in the index, with or without a tag."""
         self._prepare()
         self.blobs.write(descriptor, content)
-        with contextlib.suppress(OSError):
-            self.blobs.ingest_folder.rmdir()
         if descriptor.media_type in MANIFESTS:
             self._change(lambda entries: _with(entries, descriptor))
 
     def _prepare(self) -> None:
-        make_folder(self.path)
-        if any(self.path.iterdir()) and not (self.path / "oci-layout").exists():
-            raise StoreUnusable(
-                f"{self.path} is not empty and not an OCI layout",
-                hint="Name a new or empty folder.",
-                subject=str(self.path),
-            )
-        if not (self.path / "oci-layout").exists():
-            write_whole(self.path / "oci-layout", _LAYOUT)
+        mark = make_folder(self.path) / "oci-layout"
+        with _locked(self.path):
+            if mark.exists():
+                return
+            if any(self.path.iterdir()):
+                raise StoreUnusable(
+                    f"{self.path} is not empty and not an OCI layout",
+                    hint="Name a new or empty folder.",
+                    subject=str(self.path),
+                )
+            write_whole(mark, _LAYOUT)
 
     def _entries(self) -> Entries:
         path = self.path / "index.json"
@@ -81,12 +83,10 @@ class LayoutStore:
             if not (self.path / "oci-layout").exists():
                 raise NotFound(f"{self.path} is not an OCI layout folder", subject=str(self.path))
             return ()
-        media_type = parse_json(data, str(path)).get("mediaType", IMAGE_INDEX)
-        index = parse_manifest(data, media_type, str(path))
-        return index.manifests
+        return parse_manifest(data, IMAGE_INDEX, str(path)).manifests
 
     def _change(self, change: Callable[[Entries], Entries]) -> None:
-        with _locked(self.path / "oci-layout"):
+        with _locked(self.path):
             entries = change(self._entries())
             write_whole(self.path / "index.json", Index(entries).to_bytes())
 
@@ -103,7 +103,7 @@ class LayoutStore:
 
     def tag(self, descriptor: Descriptor, tag: str) -> None:
         """Let ``tag`` name the manifest."""
-        if not self.exists(descriptor):
+        if not self.blobs.exists(descriptor):
             raise NotFound(f"{self} has no {descriptor.digest}", subject=str(descriptor.digest))
         if ":" in tag:
             return
@@ -128,6 +128,8 @@ class LayoutStore:
         """Return what refers to ``descriptor``, with artifact type and annotations filled in."""
         found = {}
         for entry in self._entries():
+            if entry.media_type not in MANIFESTS or not self.blobs.exists(entry):
+                continue
             manifest = read_manifest(self, entry)
             subject = manifest.subject
             if subject is not None and subject.digest == descriptor.digest and artifact_type in ("", manifest.kind):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..digest import CHUNK, Digest, Readable, VerifyingReader
 from ..errors import NotFound
+from ..reference import check_tag
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import parse_manifest
 from ..spec.media import MANIFESTS
@@ -28,7 +29,8 @@ class MemoryStore:
 
     def exists(self, descriptor: Descriptor) -> bool:
         """Return whether the content is there."""
-        return descriptor.digest in self._content
+        held = self._content.get(descriptor.digest)
+        return held is not None and held[0].size == descriptor.size
 
     @contextlib.contextmanager
     def fetch(self, descriptor: Descriptor) -> Iterator[Readable]:
@@ -58,7 +60,7 @@ class MemoryStore:
         if not self.exists(descriptor):
             raise NotFound(f"{self} has no {descriptor.digest}", subject=str(descriptor.digest))
         if ":" not in tag:
-            self._tags[tag] = descriptor.bare()
+            self._tags[check_tag(tag)] = descriptor.bare()
 
     def tags(self) -> list[str]:
         """Return all tags."""
