@@ -15,8 +15,8 @@ from .errors import ReferenceInvalid
 __all__ = ["LOCAL", "Location", "Reference", "check_repository", "check_tag", "parse_location"]
 
 LOCAL = "local"
-"""The registry's place for packages that were built here and never given a registry. It cannot be a host name
-of the grammar (no dot, no port, not ``localhost``), so it never shadows one."""
+"""The registry's place for packages that were built here and never given a registry; ``local/NAME`` spells one. A
+host has a dot, a port, or is ``localhost``, so it never shadows one."""
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -41,14 +41,14 @@ def check_tag(tag: str) -> str:
     if not _TAG.fullmatch(tag):
         raise ReferenceInvalid(
             f"{tag!r} is not a tag",
-            hint="A tag has at most 128 letters, digits, dots, underscores and dashes, and starts with none of . and -.",
+            hint="A tag has at most 128 letters, digits, dots, underscores and dashes, starting with neither . nor -.",
             subject=tag,
         )
     return tag
 
 
 def _is_host(component: str) -> bool:
-    return component == "localhost" or "." in component or ":" in component
+    return component in {"localhost", LOCAL} or "." in component or ":" in component
 
 
 @dataclass(frozen=True, slots=True, order=True)

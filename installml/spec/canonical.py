@@ -38,13 +38,15 @@ def parse_json(data: bytes, origin: str, *, cap: int = MAX_MANIFEST) -> Any:
         cap: Most bytes accepted.
 
     Raises:
-        JSONInvalid: Too large, too deep, not UTF-8, not JSON, a key twice, or NaN.
+        JSONInvalid: Too large, too deep, not UTF-8, not JSON, a key twice, half a character, or NaN.
     """
     if len(data) > cap:
         raise JSONInvalid(f"{origin}: {len(data)} bytes of JSON, at most {cap} are read", subject=origin)
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
         _check_depth(value)
+        if b"\\ud" in data.lower():  # half of a surrogate pair is text that nobody can write again
+            canonical(value)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise JSONInvalid(f"{origin}: not acceptable JSON: {reason}", subject=origin) from error

@@ -16,6 +16,7 @@ from ..errors import InstallMLError
 __all__ = ["Node"]
 
 T = TypeVar("T")
+MAX_VIOLATIONS = 100
 
 
 @dataclass(slots=True)
@@ -33,8 +34,9 @@ class Node:
     violations: list[str] = field(default_factory=list)
 
     def fail(self, sentence: str) -> None:
-        """Record a violation at this place."""
-        self.violations.append(f"{self.where}: {sentence}" if self.where else sentence)
+        """Record a violation at this place; a document that has very many is not listed to its end."""
+        if len(self.violations) < MAX_VIOLATIONS:
+            self.violations.append(f"{self.where}: {sentence}" if self.where else sentence)
 
     def __bool__(self) -> bool:
         return self.value is not None
@@ -59,9 +61,11 @@ class Node:
         """
         value = self._as(dict, "a mapping") or {}
         for key in value:
+            if len(self.violations) >= MAX_VIOLATIONS:
+                break
             if key not in known and not open_:
-                near = difflib.get_close_matches(str(key), known, 1)
-                self.fail(f"unknown key {str(key)!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+                near = difflib.get_close_matches(str(key)[:80], known, 1)
+                self.fail(f"unknown key {str(key)[:80]!r}" + (f", did you mean {near[0]!r}?" if near else ""))
         for key in required:
             if value.get(key) is None and isinstance(self.value, dict):
                 self.fail(f"{key!r} is missing")
@@ -77,11 +81,15 @@ class Node:
                 child.fail("keys must be text")
 
     def sequence(self, most: int = 10_000) -> list[Node]:
-        """Return the nodes of a list; empty when absent."""
+        """Return the nodes of a list; empty when absent. An entry that is nothing is a violation."""
         value = self._as(list, "a list") or []
         if len(value) > most:
             self.fail(f"has {len(value)} entries, at most {most} are allowed")
-        return [self._child(child, f"[{i}]") for i, child in enumerate(value[:most])]
+        nodes = [self._child(child, f"[{i}]") for i, child in enumerate(value[:most])]
+        for node in nodes:
+            if not node:
+                node.fail("is empty")
+        return nodes
 
     def _child(self, value: Any, step: str) -> Node:
         return Node(value, f"{self.where}{step}", self.violations)
@@ -102,7 +110,7 @@ class Node:
             self.fail(f"has {len(value)} characters, at most {most} are allowed")
         elif pattern and not re.fullmatch(pattern, value):
             self.fail(f"{value[:80]!r} is not {noun or 'of the form ' + pattern}")
-        elif not pattern and any(ord(c) < 32 and c not in "\n\t" for c in value):
+        elif not pattern and any(ord(c) < 32 and c not in "\n\r\t" for c in value):
             self.fail("contains control characters")
         else:
             return str(value)

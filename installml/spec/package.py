@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UsageError
-from .canonical import canonical, parse_json
+from .canonical import JSONInvalid, canonical, parse_json
 from .descriptor import Descriptor
 from .hardware import Profile, parse_profiles
 from .manifest import Index, Manifest
@@ -30,12 +31,14 @@ __all__ = ["NotAPackage", "Package", "PackagedFile", "file_annotations", "read_p
 
 EPOCH = "1970-01-01T00:00:00Z"
 _HINTS = (
-    ("application/vnd.docker.", "This is a container image. Run it with a container engine."),
-    ("application/vnd.oci.image.config", "This is a container image. Run it with a container engine."),
     ("application/vnd.cncf.helm", "This is a Helm chart. Install it with helm."),
     ("application/vnd.ollama", "This is an Ollama model. Run it with ollama."),
     ("application/vnd.kitops", "This is a KitOps ModelKit. Unpack it with kit, then: installml init DIR."),
+    ("application/vnd.docker.ai", "This is a model of Docker Model Runner. Run it with docker model."),
+    ("application/vnd.docker.", "This is a container image. Run it with a container engine."),
+    ("application/vnd.oci.image.config", "This is a container image. Run it with a container engine."),
 )
+"""Looked for in the artifact type and the layers, in this order: an Ollama model calls itself a container image."""
 
 
 class NotAPackage(UsageError):
@@ -129,14 +132,14 @@ def read_package(manifest: Manifest | Index, origin: str) -> Package:
     if isinstance(manifest, Index):
         raise NotAPackage(f"{origin} is an index of several artifacts, not one model package", subject=origin)
     if manifest.artifact_type != MODEL_MANIFEST and manifest.config.media_type != MODEL_CONFIG:
-        kind = manifest.kind
-        hint = next((hint for prefix, hint in _HINTS if kind.startswith(prefix)), "")
-        raise NotAPackage(f"{origin} is not a model package but {kind}", hint=hint, subject=origin)
+        kinds = (manifest.kind, *(layer.media_type for layer in manifest.layers))
+        hint = next((hint for prefix, hint in _HINTS if any(kind.startswith(prefix) for kind in kinds)), "")
+        raise NotAPackage(f"{origin} is not a model package but {manifest.kind}", hint=hint, subject=origin)
     problems: list[str] = []
     files = tuple(file for layer in manifest.layers if (file := _file(layer, problems)))
     raw = [file.path for file in files if file.form == "raw"]
     problems += [f"{first!r} and {second!r} are the same file on some systems" for first, second in collisions(raw)]
-    problems += [f"{path!r} stands twice" for path in sorted({p for p in raw if raw.count(p) > 1})[:20]]
+    problems += [f"{path!r} stands twice" for path in sorted(p for p, times in Counter(raw).items() if times > 1)]
     summary = _summary(manifest, problems)
     if problems:
         listing = "".join(f"\n  - {problem}" for problem in problems[:50])
@@ -171,7 +174,11 @@ def _mode(layer: Descriptor, problems: list[str]) -> int:
     text = layer.annotations.get(ANNOTATION_FILE_METADATA)
     if not text:
         return 0o644
-    value = parse_json(text.encode(), f"metadata of layer {layer.digest.short}", cap=64 << 10)
+    try:
+        value = parse_json(text.encode(), f"metadata of layer {layer.digest.short}", cap=64 << 10)
+    except JSONInvalid as error:
+        problems.append(error.message)
+        return 0o644
     mode = value.get("mode") if isinstance(value, dict) else None
     return 0o755 if isinstance(mode, int) and mode & 0o100 else 0o644
 

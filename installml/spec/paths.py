@@ -12,7 +12,7 @@ __all__ = ["MAX_COMPONENT", "check_name", "collisions", "name_problem"]
 
 MAX_COMPONENT = 255  # bytes; the limit of ext4, XFS, APFS and NTFS
 MAX_PATH = 4096
-_RESERVED = {"con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))}
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in "123456789¹²³")}
 _FORBIDDEN = set('<>:"|?*\\')
 
 

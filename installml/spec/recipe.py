@@ -16,18 +16,18 @@ from .hardware import Profile, parse_profiles
 from .media import Role
 from .node import Node
 from .paths import name_problem
-from .runtime import ENGINES, ENTRYPOINT, PYTHON, Signature, package_path, parse_signature
+from .runtime import ENGINES, PYTHON, Signature, package_path, parse_entrypoint, parse_signature
 
 __all__ = ["NAME", "SEMVER", "Base", "FileRules", "Recipe", "RuntimeRecipe", "parse_recipe", "tag_of"]
 
 NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-_NUMBER = r"(?:0|[1-9]\d*)"
-_PART = rf"(?:{_NUMBER}|\d*[A-Za-z-][0-9A-Za-z-]*)"
+_NUMBER = "(?:0|[1-9][0-9]*)"
+_PART = f"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 SEMVER = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PART}(?:\.{_PART})*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
 """SemVer 2.0.0, item 2 and 9 to 10."""
 _SPDX_ID = r"(?:[A-Za-z0-9][A-Za-z0-9.+-]*(?::[A-Za-z0-9.-]+)?)"
-_SPDX_TERM = rf"\(*\s*{_SPDX_ID}(?:\s+WITH\s+{_SPDX_ID})?\s*\)*"
-SPDX = rf"{_SPDX_TERM}(?:\s+(?:AND|OR)\s+{_SPDX_TERM})*"
+_SPDX_TERM = rf"(?:\( *)*{_SPDX_ID}(?: +WITH +{_SPDX_ID})?(?: *\))*"  # each space has one place: no backtracking
+SPDX = rf"{_SPDX_TERM}(?: +(?:AND|OR) +{_SPDX_TERM})*"
 """The shape of an SPDX licence expression (SPDX 2.3, annex D); identifiers are not looked up in the list."""
 RELATIONS = ("finetune", "adapter", "quantized", "merge", "distilled")
 
@@ -105,7 +105,8 @@ class Recipe:
 
 
 _TEXTS = (
-    "description", "source", "revision", "usage", "task", "family", "architecture", "precision", "quantization", "format",
+    "description", "source", "revision", "usage", "task", "family", "architecture", "precision", "quantization",
+    "format",
 )  # fmt: skip
 _KEYS = (
     "name", "version", "license", "authors", "datasets", "base", "parameters", "languages", "files", "runtime",
@@ -184,7 +185,7 @@ def _globs(node: Node) -> list[str]:
 
 def _runtime(node: Node) -> RuntimeRecipe:
     keys = node.mapping(_RUNTIME_KEYS)
-    entrypoint = keys["entrypoint"].string(pattern=ENTRYPOINT, noun="file.py:Class")
+    entrypoint = parse_entrypoint(keys["entrypoint"])
     engine = keys["engine"].choice(ENGINES, "none")
     if engine == "python" and not entrypoint:
         node.fail("engine python needs an entrypoint such as model.py:Model")

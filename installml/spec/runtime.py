@@ -21,7 +21,7 @@ DATATYPES = (
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64",
     "BYTES",
 )  # fmt: skip
-ENTRYPOINT = r"[\w./ -]{1,200}\.py:[A-Za-z_]\w{0,100}"
+ENTRYPOINT = r"[A-Za-z0-9_./ -]{1,200}\.py:[A-Za-z_][A-Za-z0-9_]{0,100}"
 PYTHON = r"[0-9.,<>=!~* ]{1,80}"
 
 
@@ -134,6 +134,16 @@ def package_path(node: Node) -> str:
     return name
 
 
+def parse_entrypoint(node: Node) -> str:
+    """Return ``file.py:Class``, whose file lies in the package, or record why it is none."""
+    text = node.string(pattern=ENTRYPOINT, noun="file.py:Class")
+    problem = name_problem(text.partition(":")[0]) if text else ""
+    if problem:
+        node.fail(f"the file of {text!r} {problem}")
+        return ""
+    return text
+
+
 _KEYS = (
     "engine", "model", "entrypoint", "python", "requirements", "lock", "image", "signature", "example", "expected",
     "tolerance", "task",
@@ -144,7 +154,7 @@ def _read(keys: dict[str, Node]) -> RuntimeManifest:
     return RuntimeManifest(
         engine=keys["engine"].choice(ENGINES, "none"),
         model=package_path(keys["model"]),
-        entrypoint=keys["entrypoint"].string(pattern=ENTRYPOINT, noun="file.py:Class"),
+        entrypoint=parse_entrypoint(keys["entrypoint"]),
         python=keys["python"].string(pattern=PYTHON, noun="a version specifier"),
         requirements=keys["requirements"].strings(),
         lock=keys["lock"].parsed(Digest.parse),

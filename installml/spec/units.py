@@ -10,8 +10,8 @@ __all__ = ["QuantityInvalid", "format_size", "parse_bound", "parse_size", "versi
 
 _UNITS = {"": 1, "B": 1, **{f"{p}B": 1000**i for i, p in enumerate("kMGTP", 1)}, "KB": 1000}
 _UNITS |= {f"{p}iB": 1024**i for i, p in enumerate("KMGTP", 1)}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
-_BOUND = re.compile(r"(>=|>|<=|<|==|)\s*(\d+(?:\.\d+)*)")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) *([A-Za-z]*)")
+_BOUND = re.compile(r"(>=|>|<=|<|==|) *([0-9]{1,9}(?:\.[0-9]{1,9}){0,7})")
 
 
 class QuantityInvalid(UsageError):
@@ -28,7 +28,7 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2] not in _UNITS:
-        raise QuantityInvalid(f"{text!r} is not a size", hint="Write bytes or a unit: 512MiB, 20GiB, 1.5GB.")
+        raise QuantityInvalid(f"{text[:80]!r} is not a size", hint="Write bytes or a unit: 512MiB, 20GiB, 1.5GB.")
     return int(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
 
 
@@ -58,5 +58,5 @@ def parse_bound(text: str) -> tuple[str, tuple[int, ...]]:
     """
     match = _BOUND.fullmatch(text.strip())
     if match is None:
-        raise QuantityInvalid(f"{text!r} is not a version bound", hint="Write for example >=8.0.")
+        raise QuantityInvalid(f"{text[:80]!r} is not a version bound", hint="Write for example >=8.0.")
     return match[1] or ">=", version_key(match[2])
