@@ -22,7 +22,7 @@ from urllib.parse import urlencode, urlsplit
 
 from .answers import document, failure
 from .errors import HostUnknown, RealmRefused, RedirectRefused, Unauthorized, UnexpectedAnswer
-from .http import HostSettings, HttpClient, Request, Response, check_url
+from .http import HostSettings, HttpClient, Request, Response, joined
 from .sites import hostname, same_site, zone
 
 __all__ = ["Authenticator", "Challenge", "CredentialSource", "Credentials", "Fixed", "parse_challenges"]
@@ -298,7 +298,7 @@ class Authenticator:
 
         shown = self._registry
         try:
-            parts = check_url(realm, self._registry)
+            parts = joined("", realm)
         except RedirectRefused as error:
             raise refuse("is no address to call") from error
         shown = parts.netloc

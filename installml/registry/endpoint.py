@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 from .answers import document, failure
 from .auth import Authenticator, CredentialSource, scope
 from .errors import ConnectionLost, ConnectionRefused, PlainServer, UnexpectedAnswer
-from .http import Blocks, HttpClient, Request, Response, check_url
+from .http import Blocks, HttpClient, Request, Response, joined
 from .sites import api_host, canonical_host, is_loopback, origin
 
 __all__ = ["GONE", "Endpoint", "RepositoryEndpoint"]
@@ -145,34 +145,38 @@ class Endpoint:
                     return
                 if response.status != 200:
                     raise failure(response, what)
-                following = next_page(response)
+                following = self.next_page(response)
                 yield document(response, _PAGE_CAP, what)
-            path = self.own_url(following) if following else ""
+            path = following
             if path in seen or len(seen) >= _MAX_PAGES:
                 raise UnexpectedAnswer(f"{self.host} sends {what} in a circle or without end", subject=self.host)
 
-    def own_url(self, url: str) -> str:
-        """Return a URL that the registry gave, when it is on the registry itself.
+    def next_page(self, response: Response) -> str:
+        """Return the URL of the page after this one, or nothing (RFC 8288, ``rel="next"``).
 
         Raises:
-            UnexpectedAnswer: It is somewhere else.
+            UnexpectedAnswer: It is not on the registry itself.
         """
-        url = self.upgraded(url)
+        link = _NEXT.search(response.headers.get("Link", ""))
+        if link is None:
+            return ""
+        url = self.continued(response, link[1])
         if origin(url) != origin(self.base):
             raise UnexpectedAnswer(
                 f"{self.host} continues its answer on another host, {urlsplit(url).netloc}", subject=self.host
             )
         return url
 
-    def upgraded(self, url: str) -> str:
-        """Return a URL that the registry gave, with the scheme put right.
+    def continued(self, response: Response, location: str) -> str:
+        """Return a URL that an answer gave, absolute or relative, with the scheme put right.
 
         A registry behind a proxy that ends TLS often writes http into the URLs of an https API.
 
         Raises:
+            RedirectRefused: It cannot be called.
             UnexpectedAnswer: It leaves encryption for another host.
         """
-        parts, base = check_url(url, self.host), urlsplit(self.base)
+        parts, base = joined(response.url, location), urlsplit(self.base)
         if base.scheme == "https" and parts.scheme == "http":
             if parts.hostname != base.hostname:
                 raise UnexpectedAnswer(
@@ -180,12 +184,6 @@ class Endpoint:
                 )
             parts = parts._replace(scheme="https", netloc=base.netloc)
         return parts.geturl()
-
-
-def next_page(response: Response) -> str:
-    """Return the absolute URL of the page after this one, or nothing (RFC 8288, ``rel="next"``)."""
-    link = _NEXT.search(response.headers.get("Link", ""))
-    return urljoin(response.url, link[1]) if link else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ class Response:
         try:
             block: bytes = self._raw.raw.read(size if size >= 0 else None, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._lower(error) from error
+            raise self._lower(error) from None
         return block
 
     def body(self, cap: int) -> bytes:
@@ -325,8 +325,7 @@ class HttpClient:
 
     def _redirected(self, request: Request, location: str) -> Request:
         before = urlsplit(request.url)
-        url = urljoin(request.url, location)
-        after = check_url(url, before.netloc)
+        after = joined(request.url, location)
         if before.scheme == "https" and after.scheme != "https":
             raise RedirectRefused(
                 f"{before.netloc} redirects from https to plain http at {after.netloc}", subject=before.netloc
@@ -336,7 +335,7 @@ class HttpClient:
         if origin(before) != origin(after):
             headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
             settings = self.settings_for(after.netloc, before.netloc, settings)
-        return replace(request, url=url, headers=headers, settings=settings)
+        return replace(request, url=after.geturl(), headers=headers, settings=settings)
 
     def settings_for(self, host: str, registry: str, settings: HostSettings) -> HostSettings:
         """Return the settings for ``host``; another port of the registry's own machine inherits the registry's."""
@@ -364,7 +363,8 @@ class HttpClient:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if isinstance(body, _Guarded) and body.failure is not None:
                 raise body.failure from None
-            raise lower(error) from error
+            # "from None": the lower errors spell whole URLs, signatures of pre-signed ones included.
+            raise lower(error) from None
         return Response(raw, request.url, lower)
 
     def _headers(self, request: Request) -> dict[str, str]:
@@ -386,18 +386,15 @@ class HttpClient:
             return self._adapters[key]
 
 
-def check_url(url: str, sender: str) -> SplitResult:
-    """Return the parts of a URL that came from outside, when it is one that may be called.
-
-    Args:
-        url: The URL.
-        sender: Host that named it, for the error.
+def joined(base: str, location: str) -> SplitResult:
+    """Return the parts of a URL that a server gave, absolute or relative to ``base``, when it may be called.
 
     Raises:
         RedirectRefused: Not http or https, no host, a port that is none, or with a user or password inside.
     """
+    sender = urlsplit(base).netloc
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(urljoin(base, location))
         named = parts.scheme in {"http", "https"} and parts.hostname and origin(parts)[2]
     except ValueError:
         named = None

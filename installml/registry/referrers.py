@@ -15,7 +15,7 @@ from ..spec.descriptor import Descriptor
 from ..spec.manifest import Index, parse_manifest
 from ..spec.media import IMAGE_INDEX
 from .answers import failure
-from .endpoint import GONE, RepositoryEndpoint, next_page
+from .endpoint import GONE, RepositoryEndpoint
 from .errors import ServerFailed, UnexpectedAnswer
 from .http import Response
 
@@ -78,13 +78,12 @@ class Referrers:
                 self._at.registry.referrers_api = offered
                 if not offered:
                     return None
-                following = next_page(response)
+                path = self._at.registry.next_page(response)
                 entries += self._read(response, subject)
             if len(entries) > _MAX_REFERRERS:
                 break
-            if not following:
+            if not path:
                 return entries
-            path = self._at.registry.own_url(following)
         raise UnexpectedAnswer(f"{self._at}@{subject.digest} has too many referrers to list", subject=str(self._at))
 
     def _read(self, response: Response, subject: Descriptor) -> _Entries:

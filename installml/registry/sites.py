@@ -44,6 +44,8 @@ _SHARED_SUFFIXES = frozenset(_SUFFIXES.split())
 
 def hostname(host: str) -> str:
     """Return ``host`` (with or without a port) as a lowercase name without port, brackets or final dot."""
+    if _address(host):  # an IPv6 address without its brackets would be taken for a name and a port
+        return host.lower()
     return (urlsplit(f"//{host}").hostname or "").rstrip(".")
 
 

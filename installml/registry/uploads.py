@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..digest import CHUNK, Digest, Readable, VerifyingReader
 from ..spec.descriptor import Descriptor
@@ -104,7 +104,7 @@ class Uploads:
         location = response.headers.get("Location", "")
         if not location:
             raise UnexpectedAnswer(f"{response.place} opened an upload and did not say where", subject=str(self._at))
-        return self._at.registry.upgraded(urljoin(response.url, location))
+        return self._at.registry.continued(response, location)
 
     def _put(self, session: str, descriptor: Descriptor, content: Readable) -> None:
         joint = "&" if urlsplit(session).query else "?"
