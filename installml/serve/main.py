@@ -1,0 +1,44 @@
+"""The process behind ``local.start``: ``python -P main.py STATE ID FD``, the plan as JSON on stdin.
+
+Says on FD, in one line of JSON, that the model answers or why it does not; exits as ``local.serve`` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the plan on stdin.
+
+    Args:
+        arguments: Folder of the records, the server's id, the descriptor to report on.
+    """
+    from installml.errors import InstallMLError
+    from installml.serve.local import serve
+    from installml.serve.plan import from_json
+    from installml.serve.records import Record, as_json
+
+    state, identity, descriptor = Path(arguments[0]), arguments[1], int(arguments[2])
+    os.set_inheritable(descriptor, False)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as news:
+
+        def ready(record: Record) -> None:
+            news.write(json.dumps({"record": as_json(record)}) + "\n")
+            news.close()
+
+        try:
+            return serve(from_json(json.load(sys.stdin)), state=state, on_ready=ready, identity=identity)
+        except InstallMLError as error:
+            if not news.closed:
+                news.write(json.dumps({"message": error.message, "hint": error.hint}) + "\n")
+            return error.exit_code
+
+
+if __name__ == "__main__":
+    # Appended, not put first: the folder that holds installml may hold a package named as one of the standard library.
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+    raise SystemExit(main(sys.argv[1:]))
