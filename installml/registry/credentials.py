@@ -169,7 +169,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _mapping(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
-    value = config.get(key) or {}
+    value = {} if config.get(key) is None else config[key]
     if not isinstance(value, dict):
         raise CredentialsUnusable(f"{key} in {path} is not an object", subject=str(path))
     return value
