@@ -20,14 +20,14 @@ from ..spec.runtime import RuntimeManifest
 from ..store.files import disk_errors, write_whole
 from ..transfer import copy
 from .results import BuildResult
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["build", "made"]
 
 MAX_REQUIREMENTS = 1 << 20
 
 
-def build(folder: str | Path, *, tag: str = "", to: str = "", session: Session) -> BuildResult:
+def build(folder: str | Path, *, tag: str = "", to: str = "", session: Session = AMBIENT) -> BuildResult:
     """Build the package of a model folder.
 
     Args:

@@ -12,7 +12,7 @@ from ..hardware.probe import free_space
 from ..runtime.environment import collect as collect_runtimes
 from ..store.gc import Damage, collect, usage, verify_store
 from .results import CacheUsage, CacheVerification, Collection, DamagedBlob
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["CacheDamaged", "cache_df", "cache_gc", "cache_path", "cache_verify"]
 
@@ -50,7 +50,7 @@ def _own_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def cache_df(*, session: Session) -> CacheUsage:
+def cache_df(*, session: Session = AMBIENT) -> CacheUsage:
     """Return how many bytes packages, installed models and runtimes take."""
     roots = [record.descriptor for record in session.installed.records()]
     held = usage(session.store, roots)
@@ -65,7 +65,7 @@ def cache_df(*, session: Session) -> CacheUsage:
     )
 
 
-def cache_gc(*, dry_run: bool = False, session: Session) -> Collection:
+def cache_gc(*, dry_run: bool = False, session: Session = AMBIENT) -> Collection:
     """Remove what no reference, installed model or running work needs.
 
     Args:
@@ -85,7 +85,7 @@ def cache_gc(*, dry_run: bool = False, session: Session) -> Collection:
     return Collection(len(done.blobs), done.staging, len(gone), done.freed + freed, False)
 
 
-def cache_verify(*, session: Session) -> CacheVerification:
+def cache_verify(*, session: Session = AMBIENT) -> CacheVerification:
     """Hash every blob again.
 
     Raises:
@@ -105,6 +105,6 @@ def cache_verify(*, session: Session) -> CacheVerification:
     return result
 
 
-def cache_path(*, session: Session) -> Path:
+def cache_path(*, session: Session = AMBIENT) -> Path:
     """Return the folder of the store."""
     return session.home

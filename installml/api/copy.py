@@ -12,12 +12,12 @@ from ..transfer import copy as transfer
 from .build import made
 from .places import find, folder_of, open_place
 from .results import CopyResult, ExportResult
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["copy", "export"]
 
 
-def copy(source: str, destination: str, *, session: Session) -> CopyResult:
+def copy(source: str, destination: str, *, session: Session = AMBIENT) -> CopyResult:
     """Copy a package between registries, ``oci-layout:`` folders, the local store and (as a source) ``dir:`` folders.
 
     Args:
@@ -67,7 +67,7 @@ def _copied(place: Source, root: Descriptor, tag: str, source: str, destination:
     return CopyResult(source, str(location), root.digest, size, done.moved, done.blobs)
 
 
-def export(reference: str, destination: str, *, session: Session) -> ExportResult:
+def export(reference: str, destination: str, *, session: Session = AMBIENT) -> ExportResult:
     """Write a package to an OCI layout folder that other tools read.
 
     Args:

@@ -18,14 +18,14 @@ from ..spec.units import format_size
 from ..store.files import unique_suffix, write_whole
 from ..store.materialise import WAYS, How
 from .results import DoctorFinding, DoctorReport
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["doctor"]
 
 _LOW_DISK = 5 << 30  # bytes below which the next model will probably not fit
 
 
-def doctor(*, session: Session) -> DoctorReport:
+def doctor(*, session: Session = AMBIENT) -> DoctorReport:
     """Look at everything that the other verbs rely on.
 
     Returns:

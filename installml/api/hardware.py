@@ -9,7 +9,7 @@ from ..hardware.machine import Machine
 from ..hardware.match import match
 from .places import find
 from .results import HardwareReport
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["hardware"]
 
@@ -19,7 +19,7 @@ def _facts(machine: Machine) -> dict[str, Any]:
     return facts | {"features": sorted(machine.features), "accelerators": list(facts["accelerators"])}
 
 
-def hardware(*, check: str = "", session: Session) -> HardwareReport:
+def hardware(*, check: str = "", session: Session = AMBIENT) -> HardwareReport:
     """Return what this machine has; with a reference, whether that package fits. Only its manifest is read.
 
     Args:

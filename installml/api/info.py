@@ -8,12 +8,12 @@ from ..spec.package import read_package
 from ..store.disk import Ref
 from .places import find
 from .results import FileInfo, InfoResult, ListEntry, ListResult
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["info", "list_"]
 
 
-def info(reference: str, *, session: Session) -> InfoResult:
+def info(reference: str, *, session: Session = AMBIENT) -> InfoResult:
     """Return what a package's manifest says.
 
     Args:
@@ -45,7 +45,7 @@ def info(reference: str, *, session: Session) -> InfoResult:
     )
 
 
-def list_(*, session: Session) -> ListResult:
+def list_(*, session: Session = AMBIENT) -> ListResult:
     """Return the packages in the local store, and which of them are installed."""
     entries = []
     installed = {record.reference: record for record in session.installed.records()}

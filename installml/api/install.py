@@ -23,7 +23,7 @@ from ..store.verified import read_verified
 from .places import Found, find
 from .pull import bring
 from .results import InstallResult, UninstallResult
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["LayersUnsupported", "find_installed", "install", "runtime_of", "uninstall"]
 
@@ -38,7 +38,12 @@ class LayersUnsupported(UsageError):
 
 
 def install(
-    reference: str, *, runtime: bool = True, allow_unsigned: bool = False, dry_run: bool = False, session: Session
+    reference: str,
+    *,
+    runtime: bool = True,
+    allow_unsigned: bool = False,
+    dry_run: bool = False,
+    session: Session = AMBIENT,
 ) -> InstallResult:
     """Install a model so that it can be served.
 
@@ -219,7 +224,7 @@ def find_installed(reference: str | Reference, session: Session) -> Record:
     return found[0]
 
 
-def uninstall(reference: str, *, session: Session) -> UninstallResult:
+def uninstall(reference: str, *, session: Session = AMBIENT) -> UninstallResult:
     """Remove an installed model and its refs in the local store; its content goes with the next ``cache gc``.
 
     Args:

@@ -6,7 +6,7 @@ from ..errors import NotFound, ReferenceInvalid, UsageError
 from ..reference import Reference
 from ..registry.auth import Credentials
 from .results import LoginResult
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["login", "logout"]
 
@@ -35,7 +35,7 @@ class _One:
         return self._credentials
 
 
-def login(registry: str, *, username: str, password: str, session: Session) -> LoginResult:
+def login(registry: str, *, username: str, password: str, session: Session = AMBIENT) -> LoginResult:
     """Check credentials with a registry and keep them for docker, podman and ourselves.
 
     Args:
@@ -59,7 +59,7 @@ def login(registry: str, *, username: str, password: str, session: Session) -> L
     return LoginResult(host, username, session.credentials.save(host, credentials))
 
 
-def logout(registry: str, *, session: Session) -> LoginResult:
+def logout(registry: str, *, session: Session = AMBIENT) -> LoginResult:
     """Forget the credentials of a registry.
 
     Args:

@@ -8,12 +8,12 @@ from ..reference import LOCAL
 from ..transfer import Copied, copy
 from .places import Found, find
 from .results import PullResult
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["bring", "pull"]
 
 
-def pull(reference: str, *, allow_unsigned: bool = False, session: Session) -> PullResult:
+def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMBIENT) -> PullResult:
     """Fetch a package into the local store, every byte checked.
 
     Args:

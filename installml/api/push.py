@@ -13,12 +13,12 @@ from ..transfer import copy
 from .build import made, named
 from .places import folder_of, is_folder
 from .results import PushResult
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["push", "push_folder"]
 
 
-def push(source: str | Path, destination: str = "", *, tag: str = "", session: Session) -> PushResult:
+def push(source: str | Path, destination: str = "", *, tag: str = "", session: Session = AMBIENT) -> PushResult:
     """Send a package to a registry.
 
     Args:

@@ -291,7 +291,15 @@ class UninstallResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class RunningServer(Result):
-    """A server that runs, or ran."""
+    """A server that runs, or ran.
+
+    Attributes:
+        id: Unique on this machine.
+        name: The served model's name.
+        started: ISO 8601, UTC.
+        log: Its log file.
+        token: Bearer token that callers must send; not part of the JSON form.
+    """
 
     id: str
     name: str
@@ -299,7 +307,7 @@ class RunningServer(Result):
     digest: str
     url: str
     pid: int
-    started: float
+    started: str
     log: str
     token: str = field(default="", repr=False)
 

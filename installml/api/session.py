@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ReferenceInvalid
 from ..events import Listener, ignore
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..registry.repository import Registry, Repository
     from ..runtime.index import Index
 
-__all__ = ["Session"]
+__all__ = ["AMBIENT", "Session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +132,8 @@ class Session:
         from ..hardware.probe import probe
 
         return probe(self.home)
+
+
+AMBIENT = cast(Session, None)
+"""Default of every verb's ``session``: ``installml.<verb>`` puts one made from the environment in its place, which
+the modules below cannot do for themselves because nothing below ``config`` may read a setting."""

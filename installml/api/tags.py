@@ -7,7 +7,7 @@ from ..events import Phase
 from ..reference import LOCAL, Reference, check_tag
 from ..store.protocol import Target
 from .results import RemoveResult, TagResult, TagsResult
-from .session import Session
+from .session import AMBIENT, Session
 
 __all__ = ["remove", "tag", "tags"]
 
@@ -18,7 +18,7 @@ def _place(reference: Reference, local: bool, session: Session) -> Target:
     return session.remote(reference)
 
 
-def tags(reference: str, *, local: bool = False, session: Session) -> TagsResult:
+def tags(reference: str, *, local: bool = False, session: Session = AMBIENT) -> TagsResult:
     """List the tags of a repository.
 
     Args:
@@ -35,7 +35,7 @@ def tags(reference: str, *, local: bool = False, session: Session) -> TagsResult
     return TagsResult(name, found)
 
 
-def tag(reference: str, new_tag: str, *, session: Session) -> TagResult:
+def tag(reference: str, new_tag: str, *, session: Session = AMBIENT) -> TagResult:
     """Give a package one more tag in its repository.
 
     Args:
@@ -55,7 +55,7 @@ def tag(reference: str, new_tag: str, *, session: Session) -> TagResult:
     return TagResult(full.with_tag(new_tag), root.digest)
 
 
-def remove(reference: str, *, local: bool = False, dry_run: bool = False, session: Session) -> RemoveResult:
+def remove(reference: str, *, local: bool = False, dry_run: bool = False, session: Session = AMBIENT) -> RemoveResult:
     """Remove a tag, or with a digest the manifest and every tag on it.
 
     Args:

@@ -1,0 +1,328 @@
+"""``serve``, ``predict``, ``test``, ``ps``, ``logs``, ``stop``: a model at work."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..build.recipe import load_recipe
+from ..errors import NotFound, UsageError
+from ..events import Phase
+from ..reference import LOCAL, Reference
+from ..serve import oip, records
+from ..serve.check import compare
+from ..serve.local import Server, start
+from ..serve.local import serve as serve_here
+from ..serve.once import infer_with
+from ..serve.plan import ServePlan, plan
+from ..spec.canonical import canonical, parse_json
+from ..spec.media import RUNTIME_PATH
+from ..spec.recipe import tag_of
+from ..spec.runtime import RuntimeManifest, parse_runtime
+from ..store.files import disk_errors, write_whole
+from ..store.installed import Record
+from .build import build
+from .install import find_installed, install
+from .places import folder_of, is_folder
+from .results import PredictResult, RunningServer, ServerList, StopResult, TestResult
+from .session import AMBIENT, Session
+
+__all__ = ["logs", "predict", "ps", "serve", "serve_foreground", "stop", "test"]
+
+MAX_DOCUMENT = 64 << 20
+"""Largest request read from a file, in bytes."""
+
+
+def _installed(target: str | Path, session: Session, allow_unsigned: bool) -> Record:
+    """Return the installed model that ``target`` means; a folder is built and installed, a package installed."""
+    text = str(target)
+    if isinstance(target, Path) or is_folder(text):
+        folder = folder_of(text)
+        recipe = load_recipe(folder)
+        # Under the local name, whatever the default registry is: a folder is nobody else's.
+        name = f"{recipe.name}:{tag_of(recipe.version)}"
+        local = Reference.parse(name)
+        here = _without_default(session)
+        build(folder, tag=name, session=here)
+        install(name, allow_unsigned=allow_unsigned, session=here)
+        return find_installed(Reference(LOCAL, local.repository, local.tag), session)
+    try:
+        record = find_installed(text, session)
+        if record.runtime or not _engine_needed(record):
+            return record
+    except NotFound:
+        pass
+    install(text, allow_unsigned=allow_unsigned, session=session)
+    return find_installed(text, session)
+
+
+def _without_default(session: Session) -> Session:
+    return replace(session, default_registry="")
+
+
+def _engine_needed(record: Record) -> bool:
+    return _runtime(record).engine != "none"
+
+
+def _runtime(record: Record) -> RuntimeManifest:
+    path = record.path / RUNTIME_PATH
+    if not path.is_file():
+        return RuntimeManifest(engine="none")
+    with disk_errors(path):
+        return parse_runtime(path.read_bytes(), str(path))
+
+
+def _plan(record: Record, session: Session, **wishes: Any) -> ServePlan:
+    return plan(
+        name=record.name,
+        version=record.version,
+        path=str(record.path),
+        runtime=_runtime(record),
+        python=record.python,
+        digest=str(record.descriptor.digest),
+        spare_token=secrets.token_urlsafe(24),
+        environment=session.environ,
+        **wishes,
+    )
+
+
+def serve(
+    target: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+    allow_unsigned: bool = False,
+    session: Session = AMBIENT,
+) -> Server:
+    """Start a server that outlives this process, and wait until its model answers.
+
+    Args:
+        target: Installed model, package or model folder; what is not installed is installed first.
+        host: Address to listen on; others than loopback need a token, which is made when none is given.
+        port: Port; 0 for any free one.
+        token: Bearer token that callers must send.
+        tls_cert: Certificate chain, PEM.
+        tls_key: Its key, PEM.
+        allow_unsigned: As in ``install``.
+        session: Collaborators.
+
+    Returns:
+        The server, which can be used as a context manager that stops it.
+
+    Raises:
+        ModelError: It did not come up; says why.
+    """
+    record = _installed(target, session, allow_unsigned)
+    session.on_event(Phase("starting", record.name))
+    wishes = {"host": host, "port": port, "token": token, "tls_cert": tls_cert, "tls_key": tls_key}
+    return start(_plan(record, session, **wishes), state=session.servers)
+
+
+def serve_foreground(
+    target: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+    allow_unsigned: bool = False,
+    on_ready: Callable[[RunningServer], None] = lambda _: None,
+    session: Session = AMBIENT,
+) -> int:
+    """Serve in this process, in the main thread, until SIGTERM or Ctrl-C.
+
+    Args:
+        target: As in ``serve``, like all others.
+        on_ready: Told where it answers.
+
+    Returns:
+        Exit code: 0 when it was told to stop, 130 when it was interrupted.
+    """
+    record = _installed(target, session, allow_unsigned)
+    session.on_event(Phase("starting", record.name))
+    wishes = {"host": host, "port": port, "token": token, "tls_cert": tls_cert, "tls_key": tls_key}
+    return serve_here(_plan(record, session, **wishes), state=session.servers, on_ready=lambda r: on_ready(running(r)))
+
+
+def running(record: records.Record) -> RunningServer:
+    """Return a server's record as a result."""
+    return RunningServer(
+        record.id, record.name, record.version, record.digest, record.url, record.pid, record.started, record.log,
+        record.token,
+    )  # fmt: skip
+
+
+def ps(*, session: Session = AMBIENT) -> ServerList:
+    """Return the servers that run on this machine."""
+    return ServerList(tuple(running(record) for record in records.servers(session.servers)))
+
+
+def stop(target: str = "", *, all: bool = False, session: Session = AMBIENT) -> StopResult:  # noqa: A002 - the flag's name
+    """Stop servers after their running requests.
+
+    Args:
+        target: Model name or server id.
+        all: Every server instead.
+        session: Collaborators.
+
+    Raises:
+        ServerNotFound: No such server runs.
+        UsageError: Neither was given, or both.
+    """
+    if bool(target) == all:
+        raise UsageError("say which server", hint="installml stop NAME, or installml stop --all; see installml ps")
+    if all:
+        found = [record.id for record in records.servers(session.servers)]
+        return StopResult(tuple(r.id for name in found for r in records.stop(session.servers, name)))
+    return StopResult(tuple(record.id for record in records.stop(session.servers, _last(target))))
+
+
+def _last(target: str) -> str:
+    """Return the served name in a reference: its last component without tag or digest."""
+    return target.rpartition("/")[2].partition("@")[0].partition(":")[0]
+
+
+def logs(target: str, *, follow: bool = False, session: Session = AMBIENT) -> Iterator[str]:
+    """Yield the text of a server's log.
+
+    Args:
+        target: Model name or server id, of a server that runs or has ended.
+        follow: Go on until the server ends.
+        session: Collaborators.
+
+    Raises:
+        ServerNotFound: No such server has written a log.
+    """
+    path = records.find_log(session.servers, _last(target))
+    identity = path.stem
+    return records.follow(path, lambda: follow and any(r.id == identity for r in records.servers(session.servers)))
+
+
+def predict(
+    target: str | Path,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    request: Mapping[str, Any] | None = None,
+    allow_unsigned: bool = False,
+    session: Session = AMBIENT,
+) -> PredictResult:
+    """Ask a model: the server that runs under its name, else a worker started for this one question.
+
+    Args:
+        target: Running server's name, installed model, package or model folder.
+        inputs: Values by input name.
+        request: A whole Open Inference Protocol v2 request instead; with neither, the packaged example is asked.
+        allow_unsigned: As in ``install``.
+        session: Collaborators.
+
+    Raises:
+        RequestInvalid: The model cannot take it; names the input.
+        ModelError: The model failed.
+    """
+    served = [] if isinstance(target, Path) or is_folder(target) else _serving(target, session)
+    if served and (inputs is not None or request is not None):
+        client = served[0].client
+        asked = request if request is not None else oip.request_json(inputs or {}, client.metadata(served[0].name))
+        return _predicted(client.infer(served[0].name, asked), served[0].url)
+    record = _installed(target, session, allow_unsigned)
+    if inputs is None and request is None:
+        request = _example(record)
+    if served:
+        return _predicted(served[0].client.infer(served[0].name, request or {}), served[0].url)
+    return _predicted(_once(record, session, inputs, request), "")
+
+
+def _serving(target: str, session: Session) -> list[records.Record]:
+    try:
+        return records.find(session.servers, _last(target))
+    except NotFound:
+        return []
+
+
+def _once(
+    record: Record, session: Session, inputs: Mapping[str, Any] | None, request: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    def make(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        return request if request is not None else oip.request_json(inputs or {}, metadata)
+
+    log = session.servers / f"{_last(record.name)}-once.log"
+    return infer_with(_plan(record, session), make, log=log)
+
+
+def _predicted(answer: Mapping[str, Any], url: str) -> PredictResult:
+    return PredictResult(
+        str(answer.get("model_name", "")), str(answer.get("model_version", "")), tuple(answer["outputs"]), url
+    )
+
+
+def _document(record: Record, path: str, what: str) -> dict[str, Any]:
+    if not path:
+        raise UsageError(
+            f"{record.name} has no {what}",
+            hint=f"Set runtime.{what} in installml.yaml, or give a request with --input FILE.",
+        )
+    file = record.path / path
+    with disk_errors(file):
+        data = file.read_bytes()
+    value = parse_json(data, path, cap=MAX_DOCUMENT)
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} is not a request of the Open Inference Protocol: it must be a mapping")
+    return value
+
+
+def _example(record: Record) -> dict[str, Any]:
+    return _document(record, _runtime(record).example, "example")
+
+
+def test(
+    target: str | Path,
+    *,
+    record: bool = False,
+    tolerance: float | None = None,
+    allow_unsigned: bool = False,
+    session: Session = AMBIENT,
+) -> TestResult:
+    """Run the packaged example and compare with the recorded answer.
+
+    Args:
+        target: Installed model, package or model folder.
+        record: Write the answer into the folder as the expected one (``expected.json``, or the recipe's file).
+        tolerance: Largest difference that passes; the recipe's when left out.
+        allow_unsigned: As in ``install``.
+        session: Collaborators.
+
+    Returns:
+        Whether it passed, and what differs.
+
+    Raises:
+        ModelError: The model failed.
+        UsageError: There is no example, or ``record`` is asked for something that is no folder.
+    """
+    installed = _installed(target, session, allow_unsigned)
+    manifest = _runtime(installed)
+    session.on_event(Phase("testing", installed.name))
+    answer = _once(installed, session, None, _example(installed))
+    if record:
+        written = _record_answer(target, manifest, answer)
+        return TestResult(installed.name, installed.version, True, (), False, written)
+    if not manifest.expected:
+        return TestResult(installed.name, installed.version, True, (), False)
+    expected = _document(installed, manifest.expected, "expected")
+    differences = compare(answer, expected, manifest.tolerance if tolerance is None else tolerance)
+    return TestResult(installed.name, installed.version, not differences, tuple(differences), True)
+
+
+def _record_answer(target: str | Path, manifest: RuntimeManifest, answer: dict[str, Any]) -> str:
+    if not (isinstance(target, Path) or is_folder(str(target))):
+        raise UsageError("an answer is recorded in a model folder", hint="installml test DIR --record")
+    path = folder_of(str(target)) / (manifest.expected or "expected.json")
+    write_whole(path, json.dumps(json.loads(canonical({"outputs": answer["outputs"]})), indent=1).encode() + b"\n")
+    return str(path)
