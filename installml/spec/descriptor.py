@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from ..digest import Digest
@@ -12,7 +11,6 @@ from .node import Node
 
 __all__ = ["Descriptor", "parse_descriptor", "read_annotations"]
 
-_EMPTY: Mapping[str, str] = MappingProxyType({})
 _MEDIA_TYPE = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _KNOWN = ("mediaType", "digest", "size", "annotations", "artifactType", "platform", "urls", "data")
 MAX_SIZE = 1 << 50  # one pebibyte: larger is a lie
@@ -34,9 +32,9 @@ class Descriptor:
     media_type: str
     digest: Digest
     size: int
-    annotations: Mapping[str, str] = field(default=_EMPTY, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     artifact_type: str = ""
-    platform: Mapping[str, str] = field(default=_EMPTY, hash=False)
+    platform: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, data: bytes, media_type: str, **more: Any) -> Descriptor:
