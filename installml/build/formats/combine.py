@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from installml.build.formats import transformers
-from installml.build.formats.model import Finding, printable
+from installml.build.formats.model import Finding, Tensor, printable
 from installml.build.formats.safetensors import merge
 
 __all__ = ["combine"]
@@ -143,6 +143,11 @@ def _enriched(one: Finding, found: list[Finding]) -> Finding:
     )
 
 
+def _told(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Keep the tensors that the Open Inference Protocol has a datatype for: no sequences, maps, resources."""
+    return tuple(tensor for tensor in tensors if tensor.datatype)
+
+
 def _printable(one: Finding) -> Finding:
     """Make the texts that strangers wrote safe to show and to write."""
     return replace(
@@ -153,6 +158,8 @@ def _printable(one: Finding) -> Finding:
         name=printable(one.name),
         version=printable(one.version),
         authors=tuple(map(printable, one.authors)),
+        inputs=_told(one.inputs),
+        outputs=_told(one.outputs),
         requirements=tuple(map(printable, one.requirements)),
         details={printable(key): printable(value) for key, value in one.details.items()},
     )

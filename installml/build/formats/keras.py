@@ -50,11 +50,16 @@ def read(path: Path, name: str) -> Finding:
         engine="tensorflow",
         files=(name,),
         architecture=text(config.get("class_name")),
-        precision=_policy(settings),
+        precision=next(filter(None, (_policy(part) for part in (settings, *_settings(layers)))), ""),
         inputs=tuple(_inputs(layers)),
         requirements=(f"keras=={version}" if version else "keras",),
         details={"layers": str(len(layers)), "model": text(settings.get("name")), "keras": version},
     )
+
+
+def _settings(layers: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Give the settings of the layers that compute; an input's dtype is that of the data."""
+    return (mapping(layer.get("config")) for layer in layers if layer.get("class_name") != "InputLayer")
 
 
 def _policy(settings: Mapping[str, Any]) -> str:

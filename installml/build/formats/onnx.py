@@ -80,7 +80,7 @@ def _finding(graph: _Graph, facts: dict[str, str], files: tuple[str, ...]) -> Fi
         engine="onnxruntime",
         files=files,
         precision=dominant(graph.counts),
-        parameters=sum(graph.counts.values()),
+        parameters=sum(graph.counts.values()) or None,
         inputs=tuple(one for one in graph.inputs if one.name not in graph.initializers),
         outputs=tuple(graph.outputs),
         details={key: value for key, value in facts.items() if value},

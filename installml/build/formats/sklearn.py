@@ -5,7 +5,6 @@ Only names, `_sklearn_version` and `n_features_in_` are read; unpickling is what
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ _COMPRESSIONS = (
 )
 _LIBRARIES = {"sklearn": "scikit-learn", "xgboost": "xgboost", "lightgbm": "lightgbm"}
 _MAX_DETAIL = 20
+_MAX_NESTED = 8
 _CLASSIFIERS = (
     "LogisticRegression", "LogisticRegressionCV", "SVC", "LinearSVC", "NuSVC", "GaussianNB", "MultinomialNB",
     "BernoulliNB", "ComplementNB", "CategoricalNB", "LinearDiscriminantAnalysis", "QuadraticDiscriminantAnalysis",
@@ -73,6 +73,7 @@ def describe(found: Scan, name: str) -> Finding | None:
     libraries = [module for module in modules if _library(module)]
     if not libraries:
         return None
+    estimator = _estimator(found)
     root = found.root.callee if isinstance(found.root, Call) else None
     library = _library(root.module) if root else ""
     versions = list(dict.fromkeys(_states(found, "_sklearn_version", str)))
@@ -89,11 +90,19 @@ def describe(found: Scan, name: str) -> Finding | None:
         engine="sklearn" if servable or found.truncated >= 0 else "none",
         files=(name,),
         architecture=root.name if root and library else "",
-        task=task(call.callee.name for call in found.calls if _library(call.callee.module)),
-        inputs=_inputs(found),
+        task=task(_last(estimator)),
+        inputs=_inputs(estimator),
         requirements=tuple(_requirement(one, versions) for one in libraries),
         details={key: value for key, value in details.items() if value},
     )
+
+
+def _estimator(found: Scan) -> object:
+    """Give the root, or the one estimator in the dictionary or tuple that is the root."""
+    root = found.root
+    parts = root.values() if isinstance(root, dict) else root if isinstance(root, list | tuple) else [root]
+    estimators = [part for part in parts if isinstance(part, Call) and _library(part.callee.module)]
+    return estimators[0] if len(estimators) == 1 else None
 
 
 def _library(module: str) -> str:
@@ -110,22 +119,49 @@ def _states(found: Scan, key: str, kind: type) -> list[Any]:
     return [call.state[key] for call in found.calls if isinstance(call.state.get(key), kind)]
 
 
-def _inputs(found: Scan) -> tuple[Tensor, ...]:
-    """Give the features of the first fitted step; a ColumnTransformer's parts see only some of them."""
-    features = _states(found, "n_features_in_", int) or _states(found, "_n_features", int)  # LightGBM keeps its own
-    partial = any(one.module.startswith("sklearn.compose") for one in found.names)
-    return (Tensor("x", "FP64", (-1, features[0])),) if features and not partial and features[0] > 0 else ()
+def _inputs(estimator: object) -> tuple[Tensor, ...]:
+    """Give what the first step takes: a number of features, or texts."""
+    for _ in range(_MAX_NESTED):
+        if not isinstance(estimator, Call):
+            break
+        features = estimator.state.get("n_features_in_", estimator.state.get("_n_features"))  # LightGBM's own
+        if isinstance(features, int) and features > 0:
+            return (Tensor("x", "FP64", (-1, features)),)
+        if estimator.callee.module == "sklearn.feature_extraction.text":
+            return (Tensor("x", "BYTES", (-1,)),)
+        estimator = _inside(estimator, 0)
+    return ()
 
 
-def task(classes: Iterable[str]) -> str:
-    """Name the task by the last estimator's class: a pipeline ends with the one that predicts.
+def _last(estimator: object) -> str:
+    """Name the class of the step that predicts."""
+    name = ""
+    for _ in range(_MAX_NESTED):
+        if not isinstance(estimator, Call):
+            break
+        name = estimator.callee.name
+        if not (name == "Pipeline" or name.endswith("SearchCV")):
+            break
+        estimator = _inside(estimator, -1)
+    return name
 
-    Args:
-        classes: Class names without modules, in the order of the file.
-    """
-    for word in reversed(list(classes)):
-        if word.endswith("Classifier") or word in _CLASSIFIERS:
-            return "tabular-classification"
-        if word.endswith("Regressor") or word in _REGRESSORS:
-            return "tabular-regression"
-    return ""
+
+def _inside(estimator: Call, index: int) -> object:
+    """Give the fitted estimator that an outer one asks first, or last."""
+    steps = estimator.state.get("steps")
+    if isinstance(steps, list):
+        parts = [step[1] for step in steps if isinstance(step, tuple) and len(step) == 2]
+        return next((part for part in parts[:: 1 if index == 0 else -1] if isinstance(part, Call)), None)
+    for key in ("best_estimator_", "estimators_", "estimator_", "regressor_", "calibrated_classifiers_", "estimator"):
+        value = estimator.state.get(key)
+        value = value[0] if isinstance(value, list) and value else value
+        if isinstance(value, Call):
+            return value
+    return None
+
+
+def task(word: str) -> str:
+    """Name the task of an estimator's class; empty for one that neither classifies nor regresses."""
+    if "Classifier" in word or word in _CLASSIFIERS:
+        return "tabular-classification"
+    return "tabular-regression" if word.endswith("Regressor") or word in _REGRESSORS else ""

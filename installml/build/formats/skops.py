@@ -40,14 +40,13 @@ def read(path: Path, name: str) -> Finding:
     nodes = list(_nodes(schema))
     classes = list(dict.fromkeys(_class(node) for node in nodes if _is_library(node)))
     version = next((_plain(node["_sklearn_version"]) for node in nodes if "_sklearn_version" in node), "")
-    features = next((integer(_plain(node["n_features_in_"])) for node in nodes if "n_features_in_" in node), None)
     return Finding(
         format="skops",
         engine="sklearn",
         files=(name,),
         architecture=text(schema.get("__class__")),
-        task=task(one.rpartition(".")[2] for one in classes),
-        inputs=(Tensor("x", "FP64", (-1, features)),) if features and features > 0 else (),
+        task=task(_last(text(schema.get("__class__")), classes)),
+        inputs=_inputs(nodes, classes),
         requirements=(f"scikit-learn=={version}" if version else "scikit-learn", *_skops(schema)),
         details={
             "class": _class(schema),
@@ -55,6 +54,24 @@ def read(path: Path, name: str) -> Finding:
             "protocol": text(schema.get("protocol")),
         },
     )
+
+
+def _inputs(nodes: list[dict[str, Any]], classes: list[str]) -> tuple[Tensor, ...]:
+    """Give what the outermost fitted part takes: a number of features, or texts."""
+    if any("Stacking" in one for one in classes):
+        return ()  # the first count in the file may be that of the last step
+    words = [one.rpartition(".")[0] for one in classes]
+    if "sklearn.feature_extraction.text" in words and "sklearn.compose._column_transformer" not in words:
+        return (Tensor("x", "BYTES", (-1,)),)
+    features = next((integer(_plain(node["n_features_in_"])) for node in nodes if "n_features_in_" in node), None)
+    return (Tensor("x", "FP64", (-1, features)),) if features and features > 0 else ()
+
+
+def _last(root: str, classes: list[str]) -> str:
+    """Name the class that predicts: of a pipeline or search the last one whose task is known."""
+    if not (root == "Pipeline" or root.endswith("SearchCV")):
+        return root
+    return next((one for path in reversed(classes) if task(one := path.rpartition(".")[2])), "")
 
 
 def _skops(schema: Any) -> tuple[str, ...]:

@@ -55,7 +55,8 @@ def read(path: Path, name: str) -> Finding | None:
     with open_reader(path, name) as reader:
         members = strip_root(archive(reader))
         if member := _exported(members):
-            return _export(reader, member, name)
+            document = mapping(_document(reader, member))
+            return _export(document, _places(reader, members), name)
         if "data.pkl" not in members:
             return None
         found = scan(member_reader(reader, members["data.pkl"]))
@@ -99,7 +100,7 @@ def _saved(found: Scan, name: str) -> Finding:
     is_state = isinstance(found.root, dict | list | tuple) or str(root) in _CONTAINERS
     counts = _weights(found)
     members = found.root if isinstance(found.root, dict) else found.root.state if isinstance(found.root, Call) else {}
-    keys = [key for key, value in members.items() if not isinstance(value, Call)]
+    keys = [key for key, value in members.items() if key != "_metadata" and not _is_tensor(value)]
     foreign = sorted({one.module.partition(".")[0] for one in found.names} - _OWN)
     details = {
         "class": "" if is_state else str(root or type(found.root).__name__),
@@ -116,6 +117,10 @@ def _saved(found: Scan, name: str) -> Finding:
         parameters=sum(counts.values()) or None,
         details={key: value for key, value in details.items() if value},
     )
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Call) and value.callee.name.startswith("_rebuild")
 
 
 _OWN = {"torch", "collections", "builtins", "__builtin__", "numpy"}
@@ -142,17 +147,22 @@ def _exported(members: Mapping[str, Member]) -> Member | None:
     return members.get(_EXPORTED) or (members[models[0]] if models and "archive_format" in members else None)
 
 
-def _export(reader: Reader, member: Member, name: str) -> Finding:
-    document = mapping(parse_json(member_bytes(reader, member, cap=MAX_JSON), name, offset=member.offset))
+def _document(reader: Reader, member: Member) -> Any:
+    return parse_json(member_bytes(reader, member, cap=MAX_JSON), reader.name, offset=member.offset)
+
+
+def _places(reader: Reader, members: Mapping[str, Member]) -> dict[str, str]:
+    """Say which file holds each weight: tied ones share it. Empty before torch 2.8."""
+    tables = [one for name, one in sorted(members.items()) if name.endswith("_weights_config.json")]
+    entries = mapping(mapping(_document(reader, tables[0])).get("config")) if tables else {}
+    return {key: text(mapping(value).get("path_name")) for key, value in entries.items()}
+
+
+def _export(document: Mapping[str, Any], places: Mapping[str, str], name: str) -> Finding:
     module = mapping(document.get("graph_module"))
     values = mapping(mapping(module.get("graph")).get("tensor_values"))
     signature = mapping(module.get("signature"))
-    counts: Counter[str] = Counter()
-    for spec in items(signature.get("input_specs")):
-        kind = next((mapping(spec)[key] for key in ("parameter", "buffer") if key in mapping(spec)), None)
-        tensor = _tensor(values, mapping(mapping(kind).get("arg")).get("name"))
-        if kind is not None and tensor:
-            counts[_NAMES.get(tensor.datatype, tensor.datatype.lower())] += prod(max(size, 0) for size in tensor.shape)
+    counts = _parameters(signature, values, places)
     version = text(document.get("torch_version")).partition("+")[0]
     return Finding(
         format="torch-export",
@@ -165,6 +175,22 @@ def _export(reader: Reader, member: Member, name: str) -> Finding:
         requirements=(f"torch>={version}" if version else "torch",),
         details={"torch": version} if version else {},
     )
+
+
+def _parameters(signature: Any, values: Mapping[str, Any], places: Mapping[str, str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    seen = set()
+    for spec in items(signature.get("input_specs")):
+        for kind in ("parameter", "buffer"):
+            entry = mapping(mapping(spec).get(kind))
+            label = text(entry.get(f"{kind}_name"))
+            place = places.get(label, label)
+            tensor = _tensor(values, mapping(entry.get("arg")).get("name"))
+            if tensor and place not in seen:
+                seen.add(place)
+                precision = _NAMES.get(tensor.datatype, tensor.datatype.lower())
+                counts[precision] += prod(max(size, 0) for size in tensor.shape)
+    return counts
 
 
 def _user(specs: object, key: str, values: Mapping[str, Any]) -> tuple[Tensor, ...]:

@@ -120,6 +120,21 @@ def test_an_exported_program_before_torch_2_8_is_read(tmp_path: Path) -> None:
     assert (found.parameters, found.precision) == (4, "float16")
 
 
+def test_tied_weights_of_an_exported_program_count_once(tmp_path: Path) -> None:
+    values = {name: {"dtype": 7, "sizes": [{"as_int": 4}]} for name in ("p_a", "p_b", "p_c")}
+    specs = [{"parameter": {"arg": {"name": f"p_{name}"}, "parameter_name": name}} for name in "abc"]
+    module = {"graph": {"tensor_values": values}, "signature": {"input_specs": specs, "output_specs": []}}
+    places = {"a": {"path_name": "weight_0"}, "b": {"path_name": "weight_0"}, "c": {"path_name": "weight_1"}}
+    members = {
+        "m/archive_format": "pt2",
+        "m/models/model.json": json.dumps({"graph_module": module, "torch_version": "2.9.1+cpu"}),
+        "m/data/weights/model_weights_config.json": json.dumps({"config": places}),
+    }
+    found = torch.read(pack(tmp_path / "m.pt2", dict(members)), "m.pt2")
+    assert found is not None
+    assert (found.parameters, found.requirements) == (8, ("torch>=2.9.1",))
+
+
 def test_a_zip_of_something_else_is_no_finding(tmp_path: Path) -> None:
     pack(tmp_path / "m.pt", {"readme": b""})
     pack(tmp_path / "data.zip", {"readme": b""})

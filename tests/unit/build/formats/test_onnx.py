@@ -58,6 +58,12 @@ def test_free_unknown_and_fixed_sizes_are_told_apart(tmp_path: Path) -> None:
     assert found.outputs == (Tensor("y", "INT64", ()), Tensor("t", "BYTES", (1,)))
 
 
+def test_outputs_that_are_no_tensors_are_left_out(tmp_path: Path) -> None:
+    sequence = field(1, "probabilities") + field(2, field(4, b""))
+    write(tmp_path, model(field(12, sequence), field(12, value("label", 7, 1))))
+    assert recognise(tmp_path)[0].outputs == (Tensor("label", "INT64", (1,)),)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_parameters_are_counted_from_shapes_packed_or_not(packed: bool, tmp_path: Path) -> None:
     data = model(field(5, weights("w", 300, 2, packed=packed)), field(5, weights("scalar")))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from installml.build.formats import opcodes, recognise, sklearn
+from installml.build.formats import Tensor, opcodes, recognise, sklearn
 from installml.build.formats.opcodes import Call, Name
 from installml.build.formats.reader import Reader
 from installml.errors import FormatError
@@ -87,10 +87,34 @@ def test_two_versions_in_one_file_pin_none(tmp_path: Path, make: Any) -> None:
     assert read(tmp_path, pickle.dumps(parts)).requirements == ("scikit-learn",)
 
 
-def test_parts_of_a_column_transformer_do_not_tell_the_features(tmp_path: Path, make: Any) -> None:
+def test_a_column_transformer_tells_the_features_of_the_whole(tmp_path: Path, make: Any) -> None:
     part = make("sklearn.preprocessing._data.StandardScaler", n_features_in_=2)
-    model = make("sklearn.compose._column_transformer.ColumnTransformer", parts=[part], n_features_in_=9)
-    assert read(tmp_path, pickle.dumps(model)).inputs == ()
+    first = make("sklearn.compose._column_transformer.ColumnTransformer", parts=[part], n_features_in_=9)
+    last = make("sklearn.linear_model._ridge.Ridge", n_features_in_=12)
+    model = make("sklearn.pipeline.Pipeline", steps=[("none", "passthrough"), ("a", first), ("b", last)])
+    found = read(tmp_path, pickle.dumps(model))
+    assert found.inputs == (Tensor("x", "FP64", (-1, 9)),)
+    assert found.task == "tabular-regression"
+
+
+def test_a_stack_takes_what_its_first_estimators_take(tmp_path: Path, make: Any) -> None:
+    parts = [make("sklearn.svm._classes.SVC", n_features_in_=5)]
+    last = make("sklearn.linear_model._logistic.LogisticRegression", n_features_in_=1)
+    model = make("sklearn.ensemble._stacking.StackingClassifier", final_estimator_=last, estimators_=parts)
+    assert read(tmp_path, pickle.dumps(model)).inputs == (Tensor("x", "FP64", (-1, 5)),)
+
+
+def test_a_pipeline_that_begins_with_words_takes_texts(tmp_path: Path, make: Any) -> None:
+    first = make("sklearn.feature_extraction.text.TfidfVectorizer", vocabulary_={"a": 0})
+    last = make("sklearn.svm._classes.SVC", n_features_in_=1000)
+    model = make("sklearn.pipeline.Pipeline", steps=[("a", first), ("b", last)])
+    assert read(tmp_path, pickle.dumps(model)).inputs == (Tensor("x", "BYTES", (-1,)),)
+
+
+def test_what_an_estimator_is_made_of_does_not_tell_its_task(tmp_path: Path, make: Any) -> None:
+    trees = [make("sklearn.tree._classes.ExtraTreeRegressor", n_features_in_=4)]
+    model = make("sklearn.ensemble._iforest.IsolationForest", estimators_=trees)
+    assert read(tmp_path, pickle.dumps(model)).task == ""
 
 
 def test_memoised_names_are_resolved() -> None:
