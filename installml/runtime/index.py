@@ -30,12 +30,12 @@ UV_CONSTRAINT ...) does not."""
 
 _PASSED_PREFIXES = ("UV_INDEX", "UV_CONCURRENT_")
 _OWN_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
-_SECRETS = re.compile(r"://[^/@\s`'\"]*@|\?[^\s`'\")]*(?=[\s`'\")]|$)")
+_URL = re.compile(r"(\w+://)(?:[^/@\s`'\"]*@)?([^\s`'\")?]*)(?:\?[^\s`'\")]*)?")
 
 
 def without_secrets(text: str) -> str:
     """Return ``text`` with the credentials and query strings of its URLs cut out."""
-    return _SECRETS.sub(lambda found: "://" if found[0].startswith(":") else "", text)
+    return _URL.sub(r"\1\2", text)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

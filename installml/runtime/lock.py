@@ -30,10 +30,11 @@ ENGINE_REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "mlflow": ("mlflow", "numpy"),
     "python": ("numpy",),
     "llama.cpp": (),
-    "vllm": ("vllm",),
+    "vllm": (),
     "none": (),
 }
-"""What a package of each engine needs when it names no requirements."""
+"""What a package of each engine needs when it names no requirements. Language model servers are found on the
+machine or in an image; a package that wants its own names it."""
 
 WORKER = "numpy"
 """The worker process speaks in arrays: every lock has this."""

@@ -32,7 +32,7 @@ LINES = 12
 
 _UNREACHABLE = (
     r"error sending request|tcp connect error|dns error|operation timed out|connection (?:closed|reset|refused)"
-    r"|tls handshake|invalid peer certificate|authentication credentials|HTTP status (?:client|server) error"
+    r"|tls handshake|invalid peer certificate|401 Unauthorized|403 Forbidden|HTTP status (?:client|server) error"
 )
 # First match wins. uv has no machine-readable errors; the words are checked by tests against the real uv.
 _FAILURES: tuple[tuple[str, Callable[..., InstallMLError], str], ...] = (
@@ -42,10 +42,15 @@ _FAILURES: tuple[tuple[str, Callable[..., InstallMLError], str], ...] = (
     (r"not found in the provided package locations", WheelsMissing, "the wheel folder lacks a wheel"),
     (r"No interpreter found|No virtual environment or system Python", PythonMissing, "no such Python"),
     (_UNREACHABLE, IndexUnreachable, "the package index cannot be used"),
-    (r"No solution found|has no usable wheels|no wheels? with a matching", NoSolution, "no versions fit together"),
+    (
+        r"No solution found|ha(?:s|ve) no usable wheels|no wheels? with a matching",
+        NoSolution,
+        "no versions fit together",
+    ),
     (r"Permission denied|Read-only file system", StoreUnusable, "the runtime cannot be written"),
 )
 _NOISE = re.compile(r"^(?:warning|Using |Resolved |Prepared |Creating |Downloading |Downloaded )|^\s*$")
+_REFUSED = re.compile(r"401 Unauthorized|403 Forbidden")
 _PREFIX = re.compile(r"^[\s×│╰╭─▶|]*(?:(?:error|cause|Caused by): ?)?")
 
 
@@ -127,8 +132,12 @@ def failure(text: str) -> InstallMLError:
 
 
 def useful_lines(text: str) -> str:
-    """Return the lines of uv's report that say something, without credentials, decoration and hints to its options."""
-    report = without_secrets(text).partition("\nhint:")[0]
-    lines = [_PREFIX.sub("", line).strip() for line in report.splitlines() if not _NOISE.search(line)]
+    """Return the lines of uv's report that say something, without credentials and decoration.
+
+    Of its hints only those about a refusing index are kept; the others speak of options that our reader does not have.
+    """
+    report, *hints = without_secrets(text).split("\nhint: ")
+    said = [*report.splitlines(), *(hint for hint in hints if _REFUSED.search(hint))]
+    lines = [_PREFIX.sub("", line).strip() for line in said if not _NOISE.search(line)]
     kept = [line for line in lines if line][:LINES]
     return "\n  ".join(kept) or "uv gave no reason"
