@@ -252,8 +252,15 @@ class DiskRepository:
         remove_empty(self.folder, self.store.root / "refs")
 
     def delete(self, descriptor: Descriptor) -> None:
-        """Remove every ref to the manifest; content goes with the next ``cache gc`` unless something else needs it."""
-        self.resolve(str(descriptor.digest))
+        """Remove every ref to the manifest, and its own entry among the referrers of another.
+
+        Content goes with the next ``cache gc`` unless something else needs it.
+        """
+        subject = self.manifest(self.resolve(str(descriptor.digest))).subject
+        if subject is not None:
+            entry = self._referrer(subject.digest, descriptor.digest)
+            entry.unlink(missing_ok=True)
+            remove_empty(entry.parent, self.folder)
         for mark in "@=":
             for path in self.folder.glob(f"{mark}*"):
                 with contextlib.suppress(NotFound):
