@@ -5,7 +5,9 @@ What the weights themselves say is in the safetensors and torch readers; `read` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from installml.build.formats.documents import integer, mapping, read_json, text, texts
 from installml.build.formats.model import Finding
@@ -67,15 +69,6 @@ def read(path: Path, name: str) -> Finding | None:
     task = _task(family, architecture, config)
     if not task and (path.parent / "modules.json").is_file():
         task = "sentence-similarity"  # sentence-transformers wraps a bare encoder
-    context = integer(config.get("max_position_embeddings", inner.get("max_position_embeddings")))
-    details = {
-        "model_type": family,
-        "transformers": text(config.get("transformers_version")),
-        "context_length": str(context or ""),
-        "labels": str(len(mapping(config.get("id2label"))) or ""),
-        "remote_code": "present" if config.get("auto_map") else "",
-        "chat_template": "present" if (path.parent / "chat_template.jinja").is_file() else "",
-    }
     return Finding(
         format="transformers",
         engine="vllm" if task in _VLLM_TASKS else "none",
@@ -84,8 +77,21 @@ def read(path: Path, name: str) -> Finding | None:
         precision=text(config.get("dtype") or config.get("torch_dtype") or inner.get("dtype")).removeprefix("torch."),
         quantization=_quantization(config.get("quantization_config") or inner.get("quantization_config")),
         task=task,
-        details={key: value for key, value in details.items() if value},
+        details=_details(path.parent, config, inner),
     )
+
+
+def _details(folder: Path, config: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, str]:
+    context = integer(config.get("max_position_embeddings", inner.get("max_position_embeddings")))
+    details = {
+        "model_type": text(config.get("model_type")),
+        "transformers": text(config.get("transformers_version")),
+        "context_length": str(context or ""),
+        "labels": str(len(mapping(config.get("id2label"))) or ""),
+        "remote_code": "present" if config.get("auto_map") else "",
+        "chat_template": "present" if (folder / "chat_template.jinja").is_file() else "",
+    }
+    return {key: value for key, value in details.items() if value}
 
 
 def _task(family: str, architecture: str, config: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import installml.build.formats as formats
+from installml.build import formats
 from installml.build.formats import recognise, transformers
 from installml.errors import FormatError
 
