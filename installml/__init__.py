@@ -20,7 +20,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__
 
 _VERBS = {
     "build": "build", "cache_df": "cache", "cache_gc": "cache", "cache_path": "cache", "cache_verify": "cache",

@@ -131,8 +131,8 @@ class Settings:
 
     def network(self) -> Network:
         """Return what the process knows about its network."""
-        from . import __version__
         from .registry.http import Network
+        from .version import __version__
 
         def variable(name: str) -> str:
             return self.environ.get(name.lower()) or self.environ.get(name, "")

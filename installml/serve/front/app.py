@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ... import __version__
+from ...version import __version__
 from ...errors import InstallMLError
 from .. import oip
 from ..errors import ModelFailed, ModelUnavailable, ModelUnknown, RequestInvalid
