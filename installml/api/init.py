@@ -68,6 +68,7 @@ def init(
         version=version or (best.version if best and best.version else "0.1.0"),
         requirements_file=_existing(folder, "requirements.txt"),
         example_file=_existing(folder, "example.json"),
+        expected_file=_existing(folder, "expected.json"),
     )
     recipe, notices = _fit(first.recipe, str(path), [*first.notices])
     written = [RECIPE_NAME]

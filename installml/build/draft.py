@@ -50,7 +50,14 @@ def _count(parameters: int | None) -> str:
 
 
 def draft(
-    findings: Sequence[Finding], card: Card, *, name: str, version: str, requirements_file: str, example_file: str
+    findings: Sequence[Finding],
+    card: Card,
+    *,
+    name: str,
+    version: str,
+    requirements_file: str,
+    example_file: str,
+    expected_file: str,
 ) -> Draft:
     """Return a recipe for a folder.
 
@@ -61,6 +68,7 @@ def draft(
         version: SemVer version.
         requirements_file: Name of the requirements file that the folder has, or empty.
         example_file: Name of the example request that the folder has, or empty.
+        expected_file: Name of the answer recorded for it, or empty.
     """
     best = findings[0] if findings else Finding(format="", engine="none", files=())
     notices = _notices(findings, best, card)
@@ -75,6 +83,7 @@ def draft(
             "requirements": requirements_file or ("requirements.txt" if best.requirements else ""),
             "signature": _signature(best),
             "example": example_file or ("example.json" if example else ""),
+            "expected": expected_file if example_file else "",
         }
     )
     recipe = _filled(
