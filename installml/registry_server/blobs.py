@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -147,16 +149,31 @@ async def _receive(request: Request, upload: Upload) -> None:
     claimed = _claimed(request, upload)
     begun = upload.offset
     try:
-        async for block in blocks(request):
-            await run_in_threadpool(upload.write, block)
-            if claimed and upload.offset - begun > claimed.size:
-                break
+        await _write_all(request, upload, begun + claimed.size if claimed else None)
     except DiskFull:
         await run_in_threadpool(upload.discard)  # its bytes are part of what fills the disk
         raise
     if claimed and upload.offset - begun != claimed.size:
         await run_in_threadpool(upload.rewind, begun)
         raise Refusal(400, "SIZE_INVALID", f"the chunk is not the {claimed.size} bytes that Content-Range names")
+
+
+async def _write_all(request: Request, upload: Upload, end: int | None) -> None:
+    writing: asyncio.Future[None] | None = None
+    try:
+        async for block in blocks(request):
+            if writing is not None:
+                await writing  # one block is hashed and written while the next arrives
+            if end is not None and upload.offset > end:
+                break
+            writing = asyncio.ensure_future(run_in_threadpool(upload.write, block))
+        if writing is not None:
+            await writing
+    finally:
+        if writing is not None:
+            await asyncio.wait([writing])  # the client went away: what it sent is still written
+            if not writing.cancelled():
+                writing.exception()
 
 
 def _claimed(request: Request, upload: Upload) -> Span | None:
