@@ -137,9 +137,10 @@ class Endpoint:
         is read twice.
         """
         seen: set[str] = set()
-        while path:
-            seen.add(path)
-            with self.send("GET", path, repository, scopes) as response:
+        url = urljoin(f"{self.base}/", path)
+        while url:
+            seen.add(url)
+            with self.send("GET", url, repository, scopes) as response:
                 if response.status in GONE:
                     yield None
                     return
@@ -147,8 +148,8 @@ class Endpoint:
                     raise failure(response, what)
                 following = self.next_page(response)
                 yield document(response, _PAGE_CAP, what)
-            path = following
-            if path in seen or len(seen) >= _MAX_PAGES:
+            url = following
+            if url in seen or len(seen) >= _MAX_PAGES:
                 raise UnexpectedAnswer(f"{self.host} sends {what} in a circle or without end", subject=self.host)
 
     def next_page(self, response: Response) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
 
 from installml.registry.http import HostSettings, HttpClient, Network
 
@@ -131,3 +135,13 @@ def client(
         sleep=time.sleep,
         random=lambda: 0.5,
     )
+
+
+def name_everything(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Give every host name of this test one address: foreign names, local sockets."""
+    real = socket.getaddrinfo
+
+    def resolve(host: str, *more: Any, **named: Any) -> Any:
+        return real(address if str(host).endswith(".example") else host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -18,21 +16,11 @@ from installml.registry.auth import Authenticator, Challenge, Credentials, Fixed
 from installml.registry.endpoint import Endpoint
 from installml.registry.errors import HostUnknown, RealmRefused, ServerFailed, Unauthorized, UnexpectedAnswer
 from installml.registry.http import HostSettings, Request, Response
-from tests.unit.registry.serving import Answer, Asked, Time, client, site
+from tests.unit.registry.serving import Answer, Asked, Time, client, name_everything, site
 
 ANN = Credentials("ann", "pencil")
 BASIC = "Basic " + base64.b64encode(b"ann:pencil").decode()
 PULL = (scope("acme/x", "pull"),)
-
-
-def name_everything(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """Give every host name of this test one address: foreign names, local sockets."""
-    real = socket.getaddrinfo
-
-    def resolve(host: str, *more: Any, **named: Any) -> Any:
-        return real(address if str(host).endswith(".example") else host, *more, **named)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
 # -- challenges -------------------------------------------------------------------------------------------------
