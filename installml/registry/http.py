@@ -38,7 +38,7 @@ from .errors import (
     TransportError,
     UnexpectedAnswer,
 )
-from .sites import bypasses_proxy, hostname, origin
+from .sites import bypasses_proxy, hostname, is_loopback, origin
 
 if TYPE_CHECKING:
     from requests.adapters import HTTPAdapter
@@ -81,7 +81,7 @@ class Network:
         no_proxy: Hosts reached without, in the habit of NO_PROXY.
         timeout: Seconds to wait for a connection, and between two reads.
         user_agent: What we call ourselves.
-        offline: Refuse every request.
+        offline: Refuse every request that would leave this machine.
         ca_file: Certificate authorities to trust besides the system's, for all hosts.
     """
 
@@ -273,9 +273,7 @@ class HttpClient:
         Raises:
             TransportError: There was no answer, or one that may not be followed.
         """
-        if self.network.offline:
-            host = urlsplit(request.url).netloc
-            raise Offline(f"{host} is needed and the network is not to be used", subject=host)
+        self._check_reach(request.url)
         deadline = self.clock() + _DEADLINE
         for attempt in range(_ATTEMPTS - 1):
             answer = self._attempt(request)
@@ -290,6 +288,12 @@ class HttpClient:
         if isinstance(answer, TransportError):
             raise answer
         return answer
+
+    def _check_reach(self, url: str) -> None:
+        """Refuse to leave this machine when told to stay offline; loopback is this machine."""
+        host = urlsplit(url).netloc
+        if self.network.offline and not is_loopback(host):
+            raise Offline(f"{host} is needed and the network is not to be used", subject=host)
 
     def _attempt(self, request: Request) -> Response | TransportError:
         """Return the answer, or the failure that may pass; a host that is not there at all is no such failure."""
@@ -326,6 +330,7 @@ class HttpClient:
     def _redirected(self, request: Request, location: str) -> Request:
         before = urlsplit(request.url)
         after = joined(request.url, location)
+        self._check_reach(after.geturl())
         if before.scheme == "https" and after.scheme != "https":
             raise RedirectRefused(
                 f"{before.netloc} redirects from https to plain http at {after.netloc}", subject=before.netloc
