@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import stat
 import sys
@@ -38,7 +39,7 @@ from installml.transfer.copy import copy
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 RUNS = 100
-WATCHED = tuple(str(Path(str(room.__file__)).parent) for room in (installml.store, installml.transfer))
+WATCHED = (*(str(Path(str(room.__file__)).parent) for room in (installml.store, installml.transfer)), shutil.__file__)
 REFERENCE = Reference("registry.example", "acme/sentiment", "1.0.0")
 FILES = {
     "README.md": b"# one\n",
