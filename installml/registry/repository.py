@@ -8,10 +8,10 @@ the bytes in ``http``. Everything may be used from several threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..digest import Digest, DigestInvalid, Readable, VerifyingReader
-from ..errors import DigestMismatch, SizeMismatch
+from ..errors import DigestMismatch, NotFound, SizeMismatch
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
@@ -156,6 +156,11 @@ class Repository:
                 return True
             raise failure(response, self._what(descriptor))
 
+    def complete(self, manifest: Descriptor) -> bool:
+        """Return whether the manifest is there: a registry takes none whose parts it lacks (OCI distribution-spec,
+        "Pushing Manifests"), so one question answers for the whole package."""
+        return self.exists(manifest)
+
     def resolve(self, pointer: str) -> Descriptor:
         """Return the descriptor of the manifest under ``pointer``, a tag or a digest.
 
@@ -240,12 +245,15 @@ class Repository:
         return bool(response.headers.get("OCI-Subject"))
 
     def tag(self, descriptor: Descriptor, tag: str) -> None:
-        """Let ``tag`` name the manifest ``descriptor``: its bytes are put once more, under the tag.
+        """Let ``tag`` name the manifest ``descriptor``: its bytes are put once more, under the tag, if it does not yet.
 
         Raises:
             NotFound: The manifest is not there.
         """
         check_tag(tag)
+        with suppress(NotFound):
+            if self.resolve(tag).digest == descriptor.digest:
+                return
         self._put_manifest(descriptor, self._read(descriptor), tag)
 
     def _read(self, descriptor: Descriptor) -> bytes:
@@ -366,11 +374,7 @@ def _whole(descriptor: Descriptor, content: Readable) -> bytes:
     """Return a manifest's bytes, checked against its descriptor."""
     if descriptor.size > MAX_MANIFEST:
         raise SizeMismatch(MAX_MANIFEST, f"{descriptor.size}, more than any manifest may have,", str(descriptor.digest))
-    reader = VerifyingReader(content, descriptor.digest, descriptor.size, "the manifest's source")
-    data = bytearray()
-    while block := reader.read(descriptor.size + 1):
-        data += block
-    return bytes(data)
+    return VerifyingReader.over(content, descriptor.digest, descriptor.size, "the manifest's source").read()
 
 
 def _digest_header(response: Response) -> Digest | None:

@@ -22,6 +22,7 @@ from ..digest import Readable
 from ..spec.descriptor import Descriptor
 
 __all__ = [
+    "Completeness",
     "Deleter",
     "Destination",
     "Existence",
@@ -136,6 +137,15 @@ class Mounter(Protocol):
 
     def mount(self, descriptor: Descriptor, origin: object) -> bool:
         """Link the blob from ``origin``, a source place; return whether that worked."""
+        ...
+
+
+@runtime_checkable
+class Completeness(Protocol):
+    """It never holds a manifest without all that the manifest names."""
+
+    def complete(self, manifest: Descriptor) -> bool:
+        """Return whether the manifest, and so everything below it, is there."""
         ...
 
 

@@ -23,7 +23,7 @@ from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import ManifestInvalid, parse_manifest
 from ..spec.media import ANNOTATION_TITLE
-from ..store.protocol import Destination, Fetcher, Mounter, Source
+from ..store.protocol import Completeness, Destination, Fetcher, Mounter, Source
 from ..store.verified import open_verified, read_verified
 
 __all__ = ["Cancelled", "Copied", "copy"]
@@ -125,6 +125,9 @@ class _Mover:
         """Move everything below ``root`` and then ``root`` itself; what several indexes share is walked once."""
         if root.digest in self._walked:
             return
+        if isinstance(self._destination, Completeness) and self._destination.complete(root):
+            self._done(root, "exists")
+            return
         origin = self._reader(root)
         if depth > MAX_DEPTH:
             raise ManifestInvalid(str(origin), [f"indexes are nested deeper than {MAX_DEPTH}"])
@@ -176,6 +179,10 @@ class _Mover:
             with self._open(descriptor, data) as stream:
                 self._destination.push(descriptor, stream)
             outcome = "copied"
+        self._done(descriptor, outcome)
+
+    def _done(self, descriptor: Descriptor, outcome: str) -> None:
+        title = descriptor.annotations.get(ANNOTATION_TITLE, descriptor.digest.short)
         self._tally.add(outcome, descriptor.size)
         self._on_event(BlobDone(str(descriptor.digest), title, descriptor.size, outcome))
 
