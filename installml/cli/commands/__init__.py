@@ -1,0 +1,1 @@
+"""One file a verb, or a few that belong together: declare, wire, do."""

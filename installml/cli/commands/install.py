@@ -1,0 +1,33 @@
+"""``installml install`` and ``installml uninstall``."""
+
+from __future__ import annotations
+
+from ..context import Cli
+from ..options import AllowUnsignedOpt, DryRunOpt, InstalledArg, RefArg, RuntimeOpt
+
+__all__ = ["install", "uninstall"]
+
+
+def install(
+    cli: Cli,
+    reference: RefArg,
+    *,
+    runtime: RuntimeOpt = True,
+    allow_unsigned: AllowUnsignedOpt = False,
+    dry_run: DryRunOpt = False,
+) -> None:
+    """Install a model, all or nothing, so that it can be served."""
+    from ...api.install import install as run
+
+    with cli.session() as session:
+        result = run(reference, runtime=runtime, allow_unsigned=allow_unsigned, dry_run=dry_run, session=session)
+    cli.show(result)
+
+
+def uninstall(cli: Cli, reference: InstalledArg) -> None:
+    """Remove an installed model."""
+    from ...api.install import uninstall as run
+
+    with cli.session() as session:
+        result = run(reference, session=session)
+    cli.show(result)

@@ -1,0 +1,40 @@
+"""``installml ps``, ``logs`` and ``stop``: the servers of this machine."""
+
+from __future__ import annotations
+
+from ..context import Cli
+from ..options import AllOpt, FollowOpt, OptionalServerArg, ServerArg
+
+__all__ = ["logs", "ps", "stop"]
+
+
+def ps(cli: Cli) -> None:
+    """List the servers that run on this machine."""
+    from ...api.serve import ps as run
+
+    with cli.session() as session:
+        result = run(session=session)
+    cli.show(result)
+
+
+def logs(cli: Cli, target: ServerArg, *, follow: FollowOpt = False) -> None:
+    """Show what a server has written."""
+    from ...api.serve import logs as run
+    from ..result import LogChunk
+
+    with cli.session() as session:
+        text = run(target, follow=follow, session=session)
+        if not follow:
+            cli.show(LogChunk("".join(text)))
+            return
+        for chunk in text:
+            cli.show(LogChunk(chunk))
+
+
+def stop(cli: Cli, target: OptionalServerArg = "", *, all: AllOpt = False) -> None:  # noqa: A002
+    """Stop a server after its running requests."""
+    from ...api.serve import stop as run
+
+    with cli.session() as session:
+        result = run(target, all=all, session=session)
+    cli.show(result)

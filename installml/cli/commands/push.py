@@ -1,0 +1,17 @@
+"""``installml push``."""
+
+from __future__ import annotations
+
+from ..context import Cli
+from ..options import OptionalDestinationArg, SourceArg, TagOpt
+
+__all__ = ["push"]
+
+
+def push(cli: Cli, source: SourceArg, destination: OptionalDestinationArg = "", *, tag: TagOpt = "") -> None:
+    """Send a package, or a model folder with -t, to a registry."""
+    from ...api.push import push as run
+
+    with cli.session() as session:
+        result = run(source, destination, tag=tag, session=session)
+    cli.show(result)

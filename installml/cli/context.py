@@ -1,0 +1,145 @@
+"""The composition root: what the command line said becomes settings, a session and a place to write."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
+
+import typer
+
+from ..errors import UsageError
+from .options import Common, Format
+from .screen import Color, Screen
+
+if TYPE_CHECKING:
+    from ..api.results import Result
+    from ..api.session import Session
+    from ..config import Settings
+    from .status import Status
+
+__all__ = ["Cli", "verb"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cli:
+    """What a command works with.
+
+    Attributes:
+        common: The flags of every verb.
+        screen: Where it writes.
+        stdin: Where it reads what is not a file.
+        environ: The environment.
+        subcommand: Name of the command below a group, or empty.
+    """
+
+    common: Common
+    screen: Screen
+    stdin: TextIO
+    environ: Mapping[str, str]
+    subcommand: str = ""
+
+    @classmethod
+    def of_process(cls) -> Cli:
+        """Return what this process has."""
+        return cls(Common(), Screen(sys.stdout, sys.stderr, os.environ), sys.stdin, os.environ)
+
+    def under(self, common: Common) -> Cli:
+        """Return the same with the flags that stood after the verb."""
+        joined = common.over(self.common)
+        return replace(self, common=joined, screen=replace(self.screen, color=joined.color or Color.AUTO))
+
+    @property
+    def json(self) -> bool:
+        """Whether results are JSON."""
+        return self.common.format is Format.JSON
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody is there to answer a question."""
+        return self.stdin.isatty() and self.screen.err.isatty() and not self.json
+
+    def settings(self) -> Settings:
+        """Return the settings, flags included."""
+        from ..config import load
+
+        return load(self.common.settings(), self.environ)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """Yield a session whose events are shown while the block runs."""
+        with self.status() as status:
+            yield self.settings().session(on_event=status)
+
+    @contextlib.contextmanager
+    def status(self) -> Iterator[Status]:
+        """Yield what shows events, and take it off the screen at the end."""
+        from .status import following
+
+        with following(self.screen, silent=self.common.quiet or self.json, verbose=self.common.verbose) as status:
+            yield status
+
+    def show(self, result: Result) -> None:
+        """Write a result."""
+        from .result import show
+
+        show(result, self.screen, as_json=self.json)
+
+    def confirm(self, question: str) -> None:
+        """Ask before something is lost, when there is somebody to ask.
+
+        Raises:
+            UsageError: The answer is no.
+        """
+        if self.interactive and not typer.confirm(question, err=True):
+            raise UsageError("nothing was done", hint="Answer y, or give --yes.")
+
+    def read(self, path: str, cap: int) -> bytes:
+        """Return the content of a file, or of standard input for ``-``.
+
+        Raises:
+            UsageError: It cannot be read, or has more than ``cap`` bytes.
+        """
+        try:
+            with contextlib.nullcontext(self.stdin.buffer) if path == "-" else Path(path).open("rb") as stream:
+                data = stream.read(cap + 1)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}", subject=path) from error
+        if len(data) > cap:
+            raise UsageError(f"{path} has more than {cap} bytes", subject=path)
+        return data
+
+
+def _parameters() -> list[inspect.Parameter]:
+    hints = get_type_hints(Common, include_extras=True)
+    defaults = Common()
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(defaults, name), annotation=hint)
+        for name, hint in hints.items()
+    ]
+
+
+COMMON = _parameters()
+CONTEXT = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function whose first parameter is a Cli: it gets the flags of every verb as well."""
+    signature = inspect.signature(function, eval_str=True)
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in list(signature.parameters.values())[1:]]
+
+    @functools.wraps(function)
+    def command(*, ctx: typer.Context, **values: Any) -> None:
+        common = Common(**{parameter.name: values.pop(parameter.name) for parameter in COMMON})
+        ctx.obj = replace(ctx.obj.under(common), subcommand=ctx.invoked_subcommand or "")
+        function(ctx.obj, **values)
+
+    command.__signature__ = inspect.Signature([CONTEXT, *own, *COMMON])  # type: ignore[attr-defined]
+    command.__annotations__ = {}
+    return command

@@ -1,0 +1,142 @@
+"""The entry point, and the only place that catches everything: a failure becomes words or JSON, and an exit code.
+
+Nothing heavy is imported here, so that ``installml --version`` answers at once (architecture.md, rule 3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from ..errors import InstallMLError
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+
+GRACE = 2.0
+"""Seconds between an interruption and the end, at most."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: The words after ``installml``; the process's own when left out.
+
+    Returns:
+        The exit code (cli.md, "Exit codes").
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        sys.stdout.write(f"installml {__version__}\n")
+        return 0
+    with _interruptible(words, leave=arguments is None):
+        code = _run(words)
+    if code == INTERRUPTED and arguments is None:
+        _leave(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    from typer import Abort, Exit, TyperException
+
+    from ..errors import InstallMLError
+    from .report import InternalError, Stopped
+    from .screen import OutputClosed
+    from .usage import translate
+
+    error: InstallMLError
+    try:
+        code = _command(words)
+        if code != INTERRUPTED:
+            return code
+        error = Stopped()
+    except OutputClosed:
+        return 1
+    except Exit as exit_:
+        return exit_.exit_code
+    except (KeyboardInterrupt, Abort):
+        error = Stopped()
+    except TyperException as refused:
+        error = translate(refused)
+    except InstallMLError as failed:
+        error = failed
+    except Exception as unforeseen:
+        error = InternalError(unforeseen)
+        error.__cause__ = unforeseen
+    _tell(error, words)
+    return error.exit_code
+
+
+def _command(words: list[str]) -> int:
+    from .app import command
+    from .context import Cli
+
+    result = command().main(
+        args=words or ["--help"], prog_name="installml", standalone_mode=False, obj=Cli.of_process()
+    )
+    if not words:
+        return 2
+    return result if isinstance(result, int) else 0
+
+
+def _tell(error: InstallMLError, words: list[str]) -> None:
+    from .report import report
+    from .screen import Color, OutputClosed, Screen
+    from .usage import wanted
+
+    colour = wanted(words, "--color")
+    screen = Screen(sys.stdout, sys.stderr, os.environ, Color(colour) if colour in list(Color) else Color.AUTO)
+    with contextlib.suppress(OutputClosed):
+        report(error, screen, as_json=wanted(words, "--format") == "json", debug="--debug" in words)
+
+
+@contextlib.contextmanager
+def _interruptible(words: list[str], *, leave: bool) -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does.
+
+    What is under way gets ``GRACE`` seconds to end; a thread that waits for a silent registry would take as long as
+    the registry is silent. Ending in the middle is safe: nothing is visible half done (architecture.md, rule 8).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        if leave and not timer.is_alive():
+            timer.start()
+        raise KeyboardInterrupt
+
+    def give_up() -> None:
+        from .report import Stopped
+
+        _tell(Stopped(), words)
+        _leave(INTERRUPTED)
+
+    timer = threading.Timer(GRACE, give_up)
+    timer.daemon = True
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: threads that wait for a silent registry would keep the interpreter for as long as it is silent."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)

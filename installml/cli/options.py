@@ -1,0 +1,213 @@
+"""Every flag and argument spelled once, with its help; verbs take them as annotations.
+
+``Common`` are the flags of every verb, accepted before its name and after it; the later one wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from .complete import complete_installed, complete_reference
+from .screen import Color
+
+__all__ = [
+    "AllOpt",
+    "AllowUnsignedOpt",
+    "AnonymousPullOpt",
+    "ColorOpt",
+    "Common",
+    "DebugOpt",
+    "DestinationArg",
+    "DetachOpt",
+    "DryRunOpt",
+    "FolderArg",
+    "FollowOpt",
+    "ForceOpt",
+    "Format",
+    "FormatOpt",
+    "HomeOpt",
+    "HostOpt",
+    "HtpasswdOpt",
+    "InputOpt",
+    "InsecureOpt",
+    "InstalledArg",
+    "JobsOpt",
+    "LocalOpt",
+    "NameOpt",
+    "NewTagArg",
+    "OfflineOpt",
+    "OptionalDestinationArg",
+    "OptionalServerArg",
+    "PasswordStdinOpt",
+    "PathArg",
+    "PlaceArg",
+    "PortOpt",
+    "QuietOpt",
+    "RecordOpt",
+    "RefArg",
+    "RegistryArg",
+    "RootOpt",
+    "RuntimeOpt",
+    "ServedArg",
+    "ServerArg",
+    "SourceArg",
+    "TagOpt",
+    "TlsCertOpt",
+    "TlsKeyOpt",
+    "ToOpt",
+    "TokenFileOpt",
+    "TokenOpt",
+    "ToleranceOpt",
+    "UsernameOpt",
+    "VerboseOpt",
+    "VersionOpt",
+    "YesOpt",
+]
+
+_PANEL = "Options of every verb"
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOpt = Annotated[
+    Format | None, typer.Option("--format", help="Text for people, or one JSON document.", rich_help_panel=_PANEL)
+]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notices.", rich_help_panel=_PANEL)]
+VerboseOpt = Annotated[bool, typer.Option("--verbose", "-v", help="Name every blob.", rich_help_panel=_PANEL)]
+OfflineOpt = Annotated[
+    bool, typer.Option("--offline", help="Use nothing but what is on this machine.", rich_help_panel=_PANEL)
+]
+HomeOpt = Annotated[
+    str, typer.Option("--home", metavar="DIR", help="Folder of store, models and runtimes.", rich_help_panel=_PANEL)
+]
+InsecureOpt = Annotated[
+    bool, typer.Option("--insecure", help="Speak plain http to registries.", rich_help_panel=_PANEL)
+]
+JobsOpt = Annotated[
+    int | None,
+    typer.Option("--jobs", metavar="N", help="Most blobs moved at once.", min=1, max=64, rich_help_panel=_PANEL),
+]
+ColorOpt = Annotated[
+    Color | None, typer.Option("--color", help="When to colour; NO_COLOR is honoured.", rich_help_panel=_PANEL)
+]
+DebugOpt = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.", rich_help_panel=_PANEL)]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the flags of every verb said; the default means: not given."""
+
+    format: FormatOpt = None
+    quiet: QuietOpt = False
+    verbose: VerboseOpt = False
+    offline: OfflineOpt = False
+    home: HomeOpt = ""
+    insecure: InsecureOpt = False
+    jobs: JobsOpt = None
+    color: ColorOpt = None
+    debug: DebugOpt = False
+
+    def over(self, earlier: Common) -> Common:
+        """Return what holds when ``earlier`` stood before the verb and these after it."""
+        given = {f.name: value for f in dataclasses.fields(self) if (value := getattr(self, f.name)) not in (None, "")}
+        return dataclasses.replace(earlier, **{k: v or getattr(earlier, k) for k, v in given.items()})
+
+    def settings(self) -> dict[str, Any]:
+        """Return what they say about settings, for ``installml.config.load``."""
+        return {
+            "home": self.home,
+            "jobs": self.jobs,
+            "offline": self.offline or None,
+            "insecure": ("*",) if self.insecure else (),
+        }
+
+
+def _argument(metavar: str, text: str, **more: Any) -> Any:
+    return typer.Argument(metavar=metavar, help=text, show_default=False, **more)
+
+
+RefArg = Annotated[
+    str, _argument("REF", "[registry/]name[:tag|@digest]: which package.", autocompletion=complete_reference)
+]
+InstalledArg = Annotated[str, _argument("REF", "The installed model.", autocompletion=complete_installed)]
+ServedArg = Annotated[
+    str, _argument("TARGET", "Installed model, package or model folder.", autocompletion=complete_installed)
+]
+ServerArg = Annotated[str, _argument("SERVER", "Model name or server id.")]
+OptionalServerArg = Annotated[str, _argument("SERVER", "Model name or server id.")]
+FolderArg = Annotated[str, _argument("DIR", "The model's folder.")]
+SourceArg = Annotated[
+    str, _argument("SOURCE", "Package in the local store, or a model folder.", autocompletion=complete_reference)
+]
+PlaceArg = Annotated[
+    str, _argument("SOURCE", "Reference, oci-layout:PATH[:tag] or dir:PATH.", autocompletion=complete_reference)
+]
+DestinationArg = Annotated[str, _argument("DESTINATION", "Reference, or oci-layout:PATH[:tag].")]
+OptionalDestinationArg = Annotated[str, _argument("DESTINATION", "Where to; the source's own name when left out.")]
+PathArg = Annotated[str, _argument("PATH", "Folder to write: PATH or oci-layout:PATH[:tag].")]
+NewTagArg = Annotated[str, _argument("TAG", "The new tag.")]
+RegistryArg = Annotated[str, _argument("REGISTRY", "Host and optional port, such as ghcr.io.")]
+
+AllowUnsignedOpt = Annotated[bool, typer.Option("--allow-unsigned", help="Accept a package that nobody vouches for.")]
+DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
+YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+ForceOpt = Annotated[bool, typer.Option("--force", help="Replace the recipe that is there.")]
+NameOpt = Annotated[str, typer.Option("--name", metavar="NAME", help="The package's name.", show_default=False)]
+VersionOpt = Annotated[str, typer.Option("--version", metavar="VERSION", help="Its version.", show_default=False)]
+TagOpt = Annotated[
+    str, typer.Option("--tag", "-t", metavar="REF", help="Reference to build under.", show_default=False)
+]
+ToOpt = Annotated[str, typer.Option("--to", metavar="REF", help="Build straight into a registry.", show_default=False)]
+LocalOpt = Annotated[bool, typer.Option("--local", help="The local store instead of the registry.")]
+RuntimeOpt = Annotated[
+    bool, typer.Option("--runtime/--no-runtime", help="Make the runtime environment.", show_default=False)
+]
+UsernameOpt = Annotated[
+    str,
+    typer.Option("--username", "-u", metavar="NAME", help="User name; asked for when left out.", show_default=False),
+]
+PasswordStdinOpt = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+HostOpt = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")]
+PortOpt = Annotated[int, typer.Option("--port", metavar="PORT", help="Port; 0 takes a free one.", min=0, max=65535)]
+TokenFileOpt = Annotated[
+    str,
+    typer.Option("--token-file", metavar="FILE", help="File with the bearer token; - is stdin.", show_default=False),
+]
+TlsCertOpt = Annotated[
+    str, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.", show_default=False)
+]
+TlsKeyOpt = Annotated[str, typer.Option("--tls-key", metavar="FILE", help="Its key, PEM.", show_default=False)]
+DetachOpt = Annotated[bool, typer.Option("--detach", help="Leave it running and return.")]
+InputOpt = Annotated[
+    str,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="FILE",
+        help='JSON: a v2 inference request or {"input": values}; - is stdin. The packaged example when left out.',
+        show_default=False,
+    ),
+]
+RecordOpt = Annotated[bool, typer.Option("--record", help="Write the answer as the expected one.")]
+ToleranceOpt = Annotated[
+    float | None,
+    typer.Option("--tolerance", metavar="NUMBER", help="Allowed difference; the package's own when left out."),
+]
+FollowOpt = Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")]
+AllOpt = Annotated[bool, typer.Option("--all", help="Every server of this machine.")]
+RootOpt = Annotated[str, typer.Option("--root", metavar="DIR", help="The registry's folder.", show_default=False)]
+HtpasswdOpt = Annotated[
+    str, typer.Option("--htpasswd", metavar="FILE", help="Names and bcrypt hashes.", show_default=False)
+]
+AnonymousPullOpt = Annotated[bool, typer.Option("--anonymous-pull", help="Let everybody read.")]
+TokenOpt = Annotated[bool, typer.Option("--token", help="Issue bearer tokens instead of Basic.")]

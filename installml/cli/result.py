@@ -1,0 +1,457 @@
+"""Results to text or JSON: a table from a result's type to the function that words it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..api import results as r
+from ..reference import LOCAL, Reference
+from ..spec.units import format_size
+from .screen import Screen
+
+__all__ = ["CachePath", "Listening", "LogChunk", "Look", "render", "show"]
+
+
+@dataclass(frozen=True, slots=True)
+class CachePath(r.Result):
+    """Where the store is."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(r.Result):
+    """A registry answers under ``url``; ``address`` is what stands before the first slash of a reference."""
+
+    url: str
+    address: str
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk(r.Result):
+    """Text of a server's log; with ``--follow`` one document each time something was written."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the screen can show.
+
+    Attributes:
+        unicode: Whether marks and blocks can be shown.
+    """
+
+    unicode: bool = True
+
+
+Lines = Iterable[str]
+
+
+def show(result: r.Result, screen: Screen, *, as_json: bool) -> None:
+    """Write ``result`` to standard output: one JSON document, or its text."""
+    if as_json:
+        screen.json(finite(r.to_json(result)))
+        return
+    text = render(result, Look(screen.shows("✓✗░▒▓█")))
+    if text:
+        screen.print(text)
+
+
+def render(result: r.Result, look: Look) -> str:
+    """Return the text of ``result``."""
+    return "\n".join(line.rstrip() for line in WORDS[type(result)](result, look))
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` with the numbers that JSON does not have (RFC 8259, section 6) as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list) else value
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the rows in columns as wide as their longest cell; never wrapped, so that scripts can cut them."""
+    everything = [list(header), *rows] if header else list(rows)
+    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+    for row in everything:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+
+
+def card(pairs: Mapping[str, str]) -> Iterator[str]:
+    """Yield names and values below each other, without the empty ones."""
+    return table([(name, value) for name, value in pairs.items() if value])
+
+
+def spelled(reference: Reference) -> str:
+    """Return the shortest thing that can be typed: no digest beside a tag, no registry for what is local."""
+    text = str(reference.with_tag(reference.tag) if reference.tag else reference)
+    return text.removeprefix(f"{LOCAL}/")
+
+
+def short(digest: Any) -> str:
+    """Return enough of a digest for people."""
+    return str(digest)[:19]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _notices(notices: Iterable[str]) -> Iterator[str]:
+    return (f"note: {notice}" for notice in notices)
+
+
+def _moved(result: r.PushResult | r.CopyResult) -> str:
+    there = result.blobs.get("exists", 0) + result.blobs.get("mounted", 0)
+    known = f", {_count(there, 'blob')} already there" if there else ""
+    return f"{format_size(result.moved)} of {format_size(result.size)} moved{known}"
+
+
+def _init(result: r.InitResult, _: Look) -> Lines:
+    if result.written:
+        yield f"{result.format or 'unknown format'}: wrote {', '.join(result.written)}"
+    else:
+        yield result.recipe.rstrip("\n")
+    yield from _notices(result.notices)
+    yield f"next: installml build {_folder_of(result.path)}"
+
+
+def _folder_of(recipe: str) -> str:
+    return recipe.rpartition("/")[0] or "."
+
+
+def _build(result: r.BuildResult, _: Look) -> Lines:
+    reference = spelled(result.reference)
+    files = f"{_count(result.files, 'file')}, " if result.files else ""
+    yield f"built {reference} ({files}{format_size(result.size)})"
+    yield f"digest {result.digest}"
+    local = result.destination != result.reference.registry
+    if local and result.reference.registry in ("", LOCAL):
+        yield f"next: installml push {reference} REGISTRY/{result.reference.repository}"
+    else:
+        yield f"next: installml {'push' if local else 'install'} {reference}"
+
+
+def _push(result: r.PushResult, _: Look) -> Lines:
+    yield f"pushed {spelled(result.reference)} ({_moved(result)})"
+    yield f"digest {result.digest}"
+    yield f"next: installml install {spelled(result.reference)}"
+
+
+def _pull(result: r.PullResult, _: Look) -> Lines:
+    yield f"pulled {spelled(result.reference)} ({_moved(result)})"
+    yield f"digest {result.digest}"
+    yield from _notices(result.notices)
+    yield f"next: installml install {spelled(result.reference)}"
+
+
+def _copy(result: r.CopyResult, _: Look) -> Lines:
+    yield f"copied {result.source} to {result.destination} ({_moved(result)})"
+    yield f"digest {result.digest}"
+
+
+def _export(result: r.ExportResult, _: Look) -> Lines:
+    yield f"exported {result.source} to {result.destination} ({format_size(result.size)})"
+    yield f"digest {result.digest}"
+
+
+def _tags(result: r.TagsResult, _: Look) -> Lines:
+    return result.tags
+
+
+def _tag(result: r.TagResult, _: Look) -> Lines:
+    yield f"tagged {result.digest} as {spelled(result.reference)}"
+
+
+def _remove(result: r.RemoveResult, _: Look) -> Lines:
+    yield f"removed {result.reference} from {result.place}"
+
+
+def _login(result: r.LoginResult, _: Look) -> Lines:
+    if result.username:
+        yield f"logged in to {result.registry} as {result.username}; kept in {result.stored}"
+    else:
+        yield f"logged out of {result.registry}; forgotten in {result.stored}"
+
+
+def _info(result: r.InfoResult, _: Look) -> Lines:
+    yield from card(
+        {
+            "name": result.name,
+            "version": result.version,
+            "about": result.description,
+            "licence": result.license,
+            "engine": result.engine,
+            "size": format_size(result.size),
+            "hardware": "; ".join(result.hardware) or "any",
+            "reference": spelled(result.reference),
+            "digest": str(result.digest),
+            "found in": result.place,
+            "installed": result.installed,
+        }
+    )
+    yield ""
+    yield from table(
+        [(file.path, file.role, format_size(file.size), short(file.digest)) for file in result.files],
+        ("FILE", "ROLE", "SIZE", "DIGEST"),
+    )
+
+
+def _list(result: r.ListResult, _: Look) -> Lines:
+    if not result.packages:
+        yield "nothing here yet; next: installml install REF, or installml demo"
+        return
+    rows = [
+        (spelled(p.reference), p.version, format_size(p.size), "yes" if p.installed else "", short(p.digest))
+        for p in result.packages
+    ]
+    yield from table(rows, ("REFERENCE", "VERSION", "SIZE", "INSTALLED", "DIGEST"))
+
+
+def _install(result: r.InstallResult, _: Look) -> Lines:
+    state = "is installed already" if result.unchanged else "installed" if result.path else "would be installed"
+    yield f"{result.name} {result.version} {state} ({format_size(result.size)})"
+    yield from card(
+        {
+            "path": result.path,
+            "source": result.source,
+            "digest": f"{result.digest}, every byte checked" if result.path else str(result.digest),
+            "variant": result.variant,
+            "signers": ", ".join(result.signers),
+            "python": result.python,
+        }
+    )
+    yield from result.notices
+    yield (
+        f"next: installml serve {result.name}"
+        if result.path
+        else f"next: installml install {spelled(result.reference)}"
+    )
+
+
+def _uninstall(result: r.UninstallResult, _: Look) -> Lines:
+    yield f"uninstalled {result.name} {result.version}"
+    yield "next: installml cache gc frees what nothing else needs"
+
+
+def _server(result: r.RunningServer, _: Look) -> Lines:
+    yield f"serving {result.name} {result.version} at {result.url}"
+    header = ' -H "Authorization: Bearer $TOKEN"' if result.token else ""
+    yield f"try: curl{header} {result.url}/v2/models/{result.name}"
+    yield f"stop: installml stop {result.name}"
+
+
+def _ps(result: r.ServerList, _: Look) -> Lines:
+    if not result.servers:
+        yield "no server runs; next: installml serve NAME --detach"
+        return
+    rows = [(s.name, s.version, s.url, str(s.pid), s.started, s.id) for s in result.servers]
+    yield from table(rows, ("NAME", "VERSION", "URL", "PID", "SINCE", "ID"))
+
+
+def _stop(result: r.StopResult, _: Look) -> Lines:
+    yield f"stopped {', '.join(result.stopped)}" if result.stopped else "no server runs"
+
+
+def _log(result: LogChunk, _: Look) -> Lines:
+    return result.text.removesuffix("\n").split("\n")
+
+
+def _predict(result: r.PredictResult, _: Look) -> Lines:
+    for output in result.outputs:
+        shape = " x ".join(map(str, output.get("shape", ()))) or "scalar"
+        yield f"{output.get('name', '')} {output.get('datatype', '')} [{shape}]: {_values(output.get('data', []))}"
+
+
+_SHOWN = 16
+"""Numbers of one output that people want to read; JSON has all."""
+
+
+def _values(data: Any) -> str:
+    if not isinstance(data, list):
+        return json.dumps(data)
+    more = f", … {len(data) - _SHOWN} more" if len(data) > _SHOWN else ""
+    return ", ".join(_value(item) for item in data[:_SHOWN]) + more
+
+
+def _value(item: Any) -> str:
+    return f"{item:.6g}" if isinstance(item, float) else json.dumps(item, ensure_ascii=False)
+
+
+def _test(result: r.TestResult, _: Look) -> Lines:
+    what = f"{result.name} {result.version}"
+    if result.recorded:
+        yield f"{what}: answer written to {result.recorded}"
+    elif not result.compared:
+        yield f"{what} answers; there is no recorded answer to compare with"
+        yield "next: installml test DIR --record"
+    elif result.passed:
+        yield f"{what} passed: the answer is the recorded one"
+    else:
+        yield f"{what} failed: the answer is not the recorded one"
+        yield from (f"  - {difference}" for difference in result.differences)
+
+
+def _cache_df(result: r.CacheUsage, _: Look) -> Lines:
+    sizes = {
+        "packages": result.packages,
+        "  reclaimable": result.reclaimable,
+        "unfinished": result.staging,
+        "installed": result.installed,
+        "runtimes": result.runtimes,
+        "free on disk": result.free,
+    }
+    yield result.home
+    yield from table([(name, format_size(size)) for name, size in sizes.items()])
+    if result.reclaimable or result.staging:
+        yield "next: installml cache gc"
+
+
+def _cache_gc(result: r.Collection, _: Look) -> Lines:
+    things = f"{_count(result.blobs, 'blob')}, {result.staging} unfinished, {_count(result.runtimes, 'runtime')}"
+    verb = "would free" if result.dry_run else "freed"
+    yield f"{verb} {format_size(result.freed)} ({things})"
+
+
+def _cache_verify(result: r.CacheVerification, _: Look) -> Lines:
+    yield f"{_count(result.checked, 'blob')} checked, {len(result.damaged)} damaged"
+    for blob in result.damaged:
+        users = f"; needed by {', '.join(blob.needed_by)}" if blob.needed_by else ""
+        yield f"  - {blob.digest}: {blob.reason}{users}"
+
+
+def _path(result: CachePath, _: Look) -> Lines:
+    yield result.path
+
+
+def _hardware(result: r.HardwareReport, look: Look) -> Lines:
+    if result.fits is None:
+        yield from card({name.replace("_", " "): _fact(name, value) for name, value in result.machine.items()})
+        return
+    if result.fits:
+        yield f"{_mark('ok', look)} {result.reference} fits{f': {result.variant}' if result.variant else ''}"
+        return
+    yield f"{_mark('problem', look)} {result.reference} does not fit this machine"
+    yield from (f"  - {shortfall}" for shortfall in result.shortfalls)
+
+
+def _fact(name: str, value: Any) -> str:
+    if name in ("memory", "disk_free"):
+        return format_size(value) if value else "unknown"
+    if name == "accelerators":
+        return "; ".join(_accelerator(gpu) for gpu in value) or "none"
+    return f"{len(value)}, named with --format json" if isinstance(value, list) else str(value)
+
+
+def _accelerator(gpu: Mapping[str, Any]) -> str:
+    parts = (gpu["name"], format_size(gpu["memory"]) if gpu["memory"] else "", gpu["compute"], gpu["driver"])
+    return ", ".join(part for part in parts if part)
+
+
+_MARKS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "problem": ("✗", "x")}
+
+
+def _mark(state: str, look: Look) -> str:
+    return _MARKS[state][0 if look.unicode else 1]
+
+
+def _doctor(result: r.DoctorReport, look: Look) -> Lines:
+    for finding in result.findings:
+        yield f"{_mark(finding.state, look)} {finding.check}: {finding.message}"
+        if finding.hint:
+            yield f"    {finding.hint}"
+
+
+def _settings(result: r.SettingsResult, _: Look) -> Lines:
+    rows = [(setting.name, _setting(setting.value), setting.origin) for setting in result.settings]
+    yield from table(rows, ("SETTING", "VALUE", "FROM"))
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _listening(result: Listening, _: Look) -> Lines:
+    yield f"registry at {result.url}, folder {result.root}"
+    yield f"try: installml push DIR -t {result.address}/NAME:VERSION"
+    yield "stop: Ctrl-C"
+
+
+def _demo(result: r.DemoResult, look: Look) -> Lines:
+    yield from table([(f"{s.seconds:6.1f} s", s.command, s.outcome) for s in result.steps])
+    yield f"{result.seconds:6.1f} s in all"
+    for start in range(0, len(result.digits), _DIGITS_A_ROW):
+        yield ""
+        yield from _digits(result.digits[start : start + _DIGITS_A_ROW], look)
+    right = sum(digit.truth == digit.answer for digit in result.digits)
+    yield ""
+    yield f"{right} of {len(result.digits)} held-out digits read correctly; nothing is left running"
+    if result.wheels:
+        yield f"the runtime environment took: {', '.join(result.wheels)}"
+    yield "next, with a model of your own:"
+    yield from (f"  installml {line}" for line in ("init DIR", "test DIR", "push DIR -t REGISTRY/NAME:VERSION"))
+
+
+_DIGITS_A_ROW = 5
+_SHADES = {True: " ░▒▓█", False: " .:*#"}
+_CELL = 16
+"""Columns of a digit: 8 pixels, each two characters wide, because characters are twice as high as wide."""
+
+
+def _digits(digits: Sequence[r.DemoDigit], look: Look) -> Iterator[str]:
+    for row in range(len(digits[0].pixels)):
+        yield "".join(_pixels(digit.pixels[row], _SHADES[look.unicode]) for digit in digits)
+    yield "".join(_answer(digit, look).center(_CELL) for digit in digits)
+
+
+def _pixels(row: Sequence[int], shades: str) -> str:
+    return "".join(shades[min(4, pixel * 5 // 17)] * 2 for pixel in row)
+
+
+def _answer(digit: r.DemoDigit, look: Look) -> str:
+    right = digit.truth == digit.answer
+    mark = _mark("ok" if right else "problem", look)
+    return f"{digit.answer} {mark} {digit.confidence:.0%}" + ("" if right else f" is {digit.truth}")
+
+
+WORDS: Mapping[type[r.Result], Callable[[Any, Look], Lines]] = {
+    CachePath: _path,
+    Listening: _listening,
+    LogChunk: _log,
+    r.BuildResult: _build,
+    r.CacheUsage: _cache_df,
+    r.CacheVerification: _cache_verify,
+    r.Collection: _cache_gc,
+    r.CopyResult: _copy,
+    r.DemoResult: _demo,
+    r.DoctorReport: _doctor,
+    r.ExportResult: _export,
+    r.HardwareReport: _hardware,
+    r.InfoResult: _info,
+    r.InitResult: _init,
+    r.InstallResult: _install,
+    r.ListResult: _list,
+    r.LoginResult: _login,
+    r.PredictResult: _predict,
+    r.PullResult: _pull,
+    r.PushResult: _push,
+    r.RemoveResult: _remove,
+    r.RunningServer: _server,
+    r.ServerList: _ps,
+    r.SettingsResult: _settings,
+    r.StopResult: _stop,
+    r.TagResult: _tag,
+    r.TagsResult: _tags,
+    r.TestResult: _test,
+    r.UninstallResult: _uninstall,
+}
