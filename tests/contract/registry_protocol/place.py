@@ -126,6 +126,10 @@ class Place:
 
     # --- the common steps, each by its plainest way ---
 
+    def read(self, reference: str, method: str = "GET") -> Answer:
+        """Ask for a manifest as the specification wishes clients to: saying what is accepted."""
+        return self.ask(method, f"manifests/{reference}", headers={"Accept": f"{IMAGE}, {INDEX}"})
+
     def session(self, query: str = "") -> str:
         """Open an upload; its Location."""
         answer = expect(self.ask("POST", f"blobs/uploads/{query}", b""), 202)
@@ -176,6 +180,7 @@ def index(manifests: list[dict[str, Any]], **more: Any) -> bytes:
 
 
 def located(answer: Answer) -> str:
+    """The Location header, which the clause demands."""
     holds(answer.headers.get("location"), "there is no Location header")
     return answer.headers["location"]
 
