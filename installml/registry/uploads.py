@@ -122,7 +122,7 @@ class _Body:
 
     def __init__(self, descriptor: Descriptor, content: Readable) -> None:
         self._size = descriptor.size
-        self._reader = VerifyingReader(content, descriptor.digest, descriptor.size, "the source")
+        self._reader = VerifyingReader.over(content, descriptor.digest, descriptor.size, "the source")
 
     def __len__(self) -> int:
         return self._size

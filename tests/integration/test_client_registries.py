@@ -13,12 +13,14 @@ import pytest
 from installml.digest import CHUNK, VerifyingReader
 from installml.errors import DigestMismatch, NotFound, SizeMismatch
 from installml.registry.auth import Credentials, Fixed
-from installml.registry.errors import Denied, TLSFailed, Unauthorized
+from installml.registry.errors import ConnectionLost, Denied, TLSFailed, Unauthorized
 from installml.registry.http import HostSettings, HttpClient, Network
 from installml.registry.repository import Registry, Repository
+from installml.registry_server.faults import Faults, Flip, Reset, Rule, Status, Truncate
 from installml.spec.descriptor import Descriptor
 from installml.spec.manifest import Manifest
 from installml.spec.media import IMAGE_MANIFEST, MODEL_CONFIG, MODEL_MANIFEST, Role, layer_media_type
+from installml.testing import RunningRegistry, start
 from tests.services.certificates import TLS, issue, make_ca
 from tests.services.servers import GUARDED, SERVERS, Server
 from tests.services.tokens import TokenAuth, User
@@ -62,14 +64,19 @@ def put(place: Repository, built: Package) -> None:
         place.push(descriptor, io.BytesIO(built.bytes_of[descriptor]))
 
 
-@pytest.fixture(params=list(SERVERS))
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with SERVERS[request.param]() as running:
+@pytest.fixture(params=[*SERVERS, "embedded"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server | RunningRegistry]:
+    with start() if request.param == "embedded" else SERVERS[request.param]() as running:
         yield running
 
 
+def methods(server: Server | RunningRegistry) -> list[str]:
+    """Return the methods of the requests so far, as the server's own log tells them."""
+    return [line.method for line in (server.requests() if isinstance(server, Server) else server.requests)]
+
+
 @pytest.fixture
-def place(server: Server) -> Repository:
+def place(server: Server | RunningRegistry) -> Repository:
     return Registry(server.address, client()).repository("acme/sentiment")
 
 
@@ -95,12 +102,12 @@ def test_what_is_not_there_is_not_found(place: Repository) -> None:
         place.tags()
 
 
-def test_pushing_twice_sends_the_bytes_once(server: Server, place: Repository) -> None:
+def test_pushing_twice_sends_the_bytes_once(server: Server | RunningRegistry, place: Repository) -> None:
     built = package()
     put(place, built)
-    before = len(server.requests())
+    before = len(methods(server))
     put(place, built)
-    assert {line.method for line in server.requests()[before:]} == {"HEAD"}
+    assert set(methods(server)[before:]) == {"HEAD"}
 
 
 def test_an_empty_blob_goes_up(place: Repository) -> None:
@@ -135,7 +142,9 @@ def test_tagging_a_manifest_that_is_not_there_is_not_found(place: Repository) ->
         place.tag(package().root, "1.0.0")
 
 
-def test_a_blob_is_mounted_from_a_neighbour_or_the_session_that_comes_instead_is_used(server: Server) -> None:
+def test_a_blob_is_mounted_from_a_neighbour_or_the_session_that_comes_instead_is_used(
+    server: Server | RunningRegistry,
+) -> None:
     registry = Registry(server.address, client())
     source, target = registry.repository("acme/base"), registry.repository("acme/tuned")
     built = package()
@@ -176,7 +185,7 @@ def test_one_repository_serves_many_threads(place: Repository) -> None:
         assert dict(zip(blobs, pool.map(lambda d: read(place, d), blobs), strict=True)) == blobs
 
 
-def test_the_catalog_names_every_repository(server: Server) -> None:
+def test_the_catalog_names_every_repository(server: Server | RunningRegistry) -> None:
     registry = Registry(server.address, client())
     for name in ("zoo/lion", "acme/sentiment"):
         put(registry.repository(name), package())
@@ -243,3 +252,73 @@ def test_https_with_a_private_authority_works_once_it_is_named_and_never_before(
         assert read(place, built.layer) == LAYER
         with pytest.raises(TLSFailed, match="not trusted"):
             Registry(server.address, client()).repository("acme/sentiment").resolve("1.0.0")
+
+
+CAT = "cat:$2y$05$installmlinstallmltes.S2b9TSJmV04zka9ljokmgTi92Mk7Og6\n"  # the password is "open sesame"
+
+
+@pytest.mark.parametrize("kind", [*GUARDED, "embedded"])
+def test_a_basic_only_registry_takes_the_password_over_https(kind: str, tls: TLS, tmp_path: Path) -> None:
+    passwords = tmp_path / "htpasswd"
+    passwords.write_text(CAT)
+    door = client(ca=str(tls.ca))
+    with (
+        start(htpasswd=passwords, tls=(tls.cert, tls.key))
+        if kind == "embedded"
+        else GUARDED[kind](htpasswd=passwords, tls=tls)
+    ) as server:
+        registry = Registry(server.address, door, Fixed(Credentials("cat", "open sesame")))
+        registry.ping()
+        built = package()
+        put(registry.repository("acme/sentiment"), built)
+        assert read(registry.repository("acme/sentiment"), built.layer) == LAYER
+        for nobody in (Fixed(), Fixed(Credentials("cat", "close sesame"))):
+            with pytest.raises(Unauthorized):
+                Registry(server.address, door, nobody).ping()
+
+
+def test_the_embedded_registrys_tokens_let_us_in_and_mount_across_repositories(tmp_path: Path) -> None:
+    passwords = tmp_path / "htpasswd"
+    passwords.write_text(CAT)
+    with start(htpasswd=passwords, token=True) as server:
+        registry = Registry(server.address, client(), Fixed(Credentials("cat", "open sesame")))
+        built, source, target = package(), registry.repository("acme/base"), registry.repository("acme/tuned")
+        put(source, built)
+        assert target.mount(built.layer, source)
+        put(target, built)
+        target.tag(built.root, "1.0.0")
+        assert target.tags() == ["1.0.0"]
+        target.delete(built.root)
+        with pytest.raises(Unauthorized):
+            Registry(server.address, client()).repository("acme/base").resolve("1.0.0")
+
+
+def test_a_registry_on_this_machine_that_speaks_https_is_found_without_being_told(tls: TLS) -> None:
+    door = HttpClient(Network(ca_file=str(tls.ca)))
+    for running in (
+        start(tls=(tls.cert, tls.key)),
+        *(make(tls=tls) for kind, make in GUARDED.items() if kind != "zot"),
+    ):
+        with running as server:
+            place = Registry(server.address, door).repository("acme/sentiment")
+            put(place, package())
+            assert read(place, package().layer) == LAYER
+
+
+def test_a_flipped_byte_and_a_cut_blob_are_never_taken() -> None:
+    built = package()
+    for fault, error in ((Flip(offset=7), DigestMismatch), (Truncate(after=1000), ConnectionLost)):
+        with start(faults=Faults(Rule(fault, "GET", "/blobs/"))) as server:
+            place = Registry(server.address, client()).repository("acme/sentiment")
+            put(place, built)
+            with pytest.raises(error):
+                read(place, built.layer)
+
+
+def test_a_registry_that_stumbles_is_asked_again() -> None:
+    built = package()
+    stumbles = [Rule(Status(503), method, times=2) for method in ("GET", "HEAD", "POST")]
+    with start(faults=Faults(*stumbles, Rule(Reset(after=1000, of="request"), "PUT", "/blobs/", times=1))) as server:
+        place = Registry(server.address, HttpClient(Network(), sleep=lambda _: None)).repository("acme/sentiment")
+        put(place, built)
+        assert read(place, built.layer) == LAYER
