@@ -13,7 +13,7 @@ from ..errors import RecipeInvalid, StoreError
 from ..events import Notice
 from ..reference import Reference
 from ..runtime.errors import IndexUnreachable, WheelsMissing
-from ..runtime.lock import ENGINE_REQUIREMENTS, check_lock, is_locked, lock
+from ..runtime.lock import ENGINE_REQUIREMENTS, WORKER, check_lock, is_locked, lock
 from ..spec.media import LOCK_PATH
 from ..spec.recipe import Recipe
 from ..spec.runtime import RuntimeManifest
@@ -139,7 +139,7 @@ def _requirements(folder: Path, recipe: Recipe, session: Session) -> tuple[tuple
     text = _read_requirements(folder, recipe)
     wishes = tuple(line for raw in text.splitlines() if (line := raw.partition(" #")[0].strip()) and line[0] != "#")
     if is_locked(text):
-        return wishes, text.encode(), ()
+        return wishes, _with_worker(text.encode(), recipe, folder), ()
     wishes = wishes or ENGINE_REQUIREMENTS.get(engine, ())
     if engine == "none" or not wishes:
         return (), b"", ()
@@ -152,6 +152,18 @@ def _requirements(folder: Path, recipe: Recipe, session: Session) -> tuple[tuple
         return wishes, b"", (f"requirements are not locked: {error.message}",)
     _keep_lock(folder, locked, wishes, recipe.runtime.python)
     return wishes, locked, ()
+
+
+def _with_worker(locked: bytes, recipe: Recipe, folder: Path) -> bytes:
+    """Return a lock that somebody else made, which must have what the worker process needs."""
+    pins = check_lock(locked, recipe.runtime.requirements)
+    if WORKER not in {pin.name for pin in pins}:
+        raise RecipeInvalid(
+            str(folder),
+            [f"runtime.requirements: {recipe.runtime.requirements} is locked without {WORKER}, which serving needs"],
+            hint=f"Add {WORKER} to it and lock again, or give requirements without hashes and let build lock them.",
+        )
+    return locked
 
 
 def _read_requirements(folder: Path, recipe: Recipe) -> str:
