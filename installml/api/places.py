@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import InstallMLError, NotFound
+from ..errors import InstallMLError, NotFound, ReferenceInvalid
 from ..events import Notice
 from ..reference import LOCAL, Location, Reference, parse_location
 from ..registry.errors import TransportError
@@ -74,7 +74,7 @@ def find(text: str | Reference, session: Session) -> Found:
         NotFound: Neither has it.
         TransportError: The registry cannot be asked and the local store does not have it either.
     """
-    reference = session.qualify(text)
+    reference = _known(session.qualify(text), session)
     local = session.local(reference)
     if session.offline or reference.registry == LOCAL:
         return _found(local, reference, remote=False)
@@ -83,6 +83,32 @@ def find(text: str | Reference, session: Session) -> Found:
         return _found(remote, reference, remote=True)
     except (NotFound, TransportError) as error:
         return _fallback(local, reference, error, session)
+
+
+def _known(reference: Reference, session: Session) -> Reference:
+    """Return a bare name as the one package of that name on this machine, whatever registry it came from.
+
+    A name that no registry qualifies means what was built here; failing that, what was brought here, if there is
+    exactly one such repository. It never chooses between two.
+
+    Raises:
+        ReferenceInvalid: Several registries have brought a package of that name.
+    """
+    if reference.registry != LOCAL or any(session.local(reference).tags()):
+        return reference
+    refs = [ref.reference for ref in session.store.refs() if ref.reference.repository == reference.repository]
+    registries = sorted({known.registry for known in refs})
+    if len(registries) > 1:
+        raise ReferenceInvalid(
+            f"{reference.repository} came from {' and '.join(registries)}",
+            hint=f"Name one: {registries[0]}/{reference.repository}",
+            subject=reference.repository,
+        )
+    if not registries:
+        return reference
+    tags = [known.tag for known in refs if known.tag]
+    only = tags[0] if len(tags) == 1 and not reference.digest else reference.tag
+    return replace(reference, registry=registries[0], tag=reference.tag or only)
 
 
 def _fallback(local: Source, reference: Reference, error: InstallMLError, session: Session) -> Found:
@@ -96,7 +122,14 @@ def _fallback(local: Source, reference: Reference, error: InstallMLError, sessio
 
 
 def _found(source: Source, reference: Reference, *, remote: bool) -> Found:
-    descriptor = source.resolve(reference.pointer)
+    try:
+        descriptor = source.resolve(reference.pointer)
+    except NotFound as error:
+        if remote or error.hint:
+            raise
+        raise NotFound(
+            error.message, hint="See what is on this machine: installml list", subject=error.subject
+        ) from error
     manifest = read_manifest(source, descriptor)
     return Found(source, reference.with_digest(descriptor.digest), descriptor, manifest, remote)
 
