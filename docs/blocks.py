@@ -38,7 +38,7 @@ _SHAPES = (
     (r"(127\.0\.0\.1|localhost)[:_]\d+", "HOST"),
     (r"\b\d{4}-\d\d-\d\dT[0-9:.+Z]+", "TIME"),
     (r"\b\d+(\.\d+)?(e[-+]?\d+)? (B|KiB|MiB|GiB|TiB|s)\b", "SIZE"),
-    (r"(/[\w.@+=-]+){2,}", "PATH"),
+    (r"~?(/[\w.@+=-]+){2,}", "PATH"),
     (r"\b\d+\.\d+\.\d+(\.\d+)?\b", "VERSION"),
     (r"\b([a-z]+)-[0-9a-f]{8}\b", r"\1-ID"),
     (r"\b\d+ (cores|files|blobs)\b", r"N \1"),
