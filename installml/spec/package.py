@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,11 @@ from .media import (
     ANNOTATION_HARDWARE,
     ANNOTATION_RUNTIME,
     ANNOTATION_TITLE,
-    MODEL_CONFIG,
-    MODEL_MANIFEST,
+    METADATA_ANNOTATIONS,
+    MODEL_CONFIGS,
+    MODEL_MANIFESTS,
     OWN_FOLDER,
+    PATH_ANNOTATIONS,
     Role,
     role_of,
 )
@@ -131,7 +133,7 @@ def read_package(manifest: Manifest | Index, origin: str) -> Package:
     """
     if isinstance(manifest, Index):
         raise NotAPackage(f"{origin} is an index of several artifacts, not one model package", subject=origin)
-    if manifest.artifact_type != MODEL_MANIFEST and manifest.config.media_type != MODEL_CONFIG:
+    if manifest.artifact_type not in MODEL_MANIFESTS and manifest.config.media_type not in MODEL_CONFIGS:
         kinds = (manifest.kind, *(layer.media_type for layer in manifest.layers))
         hint = next((hint for prefix, hint in _HINTS if any(kind.startswith(prefix) for kind in kinds)), "")
         raise NotAPackage(f"{origin} is not a model package but {manifest.kind}", hint=hint, subject=origin)
@@ -158,7 +160,7 @@ def read_package(manifest: Manifest | Index, origin: str) -> Package:
 
 def _file(layer: Descriptor, problems: list[str]) -> PackagedFile | None:
     known = role_of(layer.media_type)
-    path = layer.annotations.get(ANNOTATION_FILEPATH) or layer.annotations.get(ANNOTATION_TITLE, "")
+    path = _first(layer, PATH_ANNOTATIONS)
     if known is None:
         problems.append(f"layer {layer.digest.short} has the unknown media type {layer.media_type}")
         return None
@@ -170,8 +172,12 @@ def _file(layer: Descriptor, problems: list[str]) -> PackagedFile | None:
     return PackagedFile(path, role, form, layer.bare(), _mode(layer, problems))
 
 
+def _first(layer: Descriptor, keys: Iterable[str]) -> str:
+    return next((text for key in keys if (text := layer.annotations.get(key))), "")
+
+
 def _mode(layer: Descriptor, problems: list[str]) -> int:
-    text = layer.annotations.get(ANNOTATION_FILE_METADATA)
+    text = _first(layer, METADATA_ANNOTATIONS)
     if not text:
         return 0o644
     try:
