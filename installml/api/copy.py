@@ -6,6 +6,7 @@ from ..errors import UsageError
 from ..events import Phase
 from ..reference import LOCAL, parse_location
 from ..spec.descriptor import Descriptor
+from ..store.layout import LayoutStore
 from ..store.protocol import Source
 from ..store.verified import read_manifest
 from ..transfer import copy as transfer
@@ -35,18 +36,22 @@ def copy(source: str, destination: str, *, session: Session = AMBIENT) -> CopyRe
     if parse_location(source).scheme == "dir":
         package = made(folder_of(source), session)
         return _copied(package, package.root, package.tag, source, destination, session)
-    place, pointer, location = open_place(source, session)
-    if location.scheme == "oci-layout" and not pointer:
-        pointer = _only_tag(source, list(place.tags()))
+    place, pointer, _ = open_place(source, session)
+    if isinstance(place, LayoutStore) and not pointer:
+        pointer = _only(source, place)
     root = place.resolve(pointer or "latest")
     return _copied(place, root, "" if ":" in pointer else pointer or "latest", source, destination, session)
 
 
-def _only_tag(source: str, tags: list[str]) -> str:
+def _only(source: str, layout: LayoutStore) -> str:
+    """Return what names the only package of a layout: its tag, or the digest of one that was exported without."""
+    tags, listed = layout.tags(), layout.manifests()
     if len(tags) == 1:
         return tags[0]
-    listing = ", ".join(tags[:10]) or "none"
-    raise UsageError(f"{source} has several tags or none: {listing}", hint=f"installml copy {source}:TAG DESTINATION")
+    if not tags and len(listed) == 1:
+        return str(listed[0].digest)
+    listing = f"tags {', '.join(tags[:10])}" if tags else f"{len(listed)} packages without a tag"
+    raise UsageError(f"{source} has {listing}: which one is meant", hint=f"installml copy {source}:TAG DESTINATION")
 
 
 def _copied(place: Source, root: Descriptor, tag: str, source: str, destination: str, session: Session) -> CopyResult:

@@ -110,6 +110,10 @@ class LayoutStore:
         check_tag(tag)
         self._change(lambda entries: _with(_without(entries, tag), descriptor.bare().annotated({_REF_NAME: tag})))
 
+    def manifests(self) -> list[Descriptor]:
+        """Return what the index lists, each once: with one tag, with several, or with none."""
+        return list({entry.digest: entry.bare() for entry in self._entries()}.values())
+
     def tags(self) -> list[str]:
         """Return all tags."""
         return sorted(name for entry in self._entries() if (name := entry.annotations.get(_REF_NAME)))
