@@ -247,9 +247,15 @@ class Repository:
     def tag(self, descriptor: Descriptor, tag: str) -> None:
         """Let ``tag`` name the manifest ``descriptor``: its bytes are put once more, under the tag, if it does not yet.
 
+        A digest in the tag's place changes nothing: registries keep manifests without tags.
+
         Raises:
             NotFound: The manifest is not there.
         """
+        if ":" in tag:
+            if not self.exists(descriptor):
+                raise self._unknown(tag, 404)
+            return
         check_tag(tag)
         with suppress(NotFound):
             if self.resolve(tag).digest == descriptor.digest:
