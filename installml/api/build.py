@@ -139,7 +139,8 @@ def _requirements(folder: Path, recipe: Recipe, session: Session) -> tuple[tuple
     text = _read_requirements(folder, recipe)
     wishes = tuple(line for raw in text.splitlines() if (line := raw.partition(" #")[0].strip()) and line[0] != "#")
     if is_locked(text):
-        return wishes, _with_worker(text.encode(), recipe, folder), ()
+        pinned = tuple(f"{pin.name}=={pin.version}" for pin in check_lock(text.encode()))
+        return pinned, _with_worker(text.encode(), recipe, folder), ()
     wishes = wishes or ENGINE_REQUIREMENTS.get(engine, ())
     if engine == "none" or not wishes:
         return (), b"", ()
