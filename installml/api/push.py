@@ -52,6 +52,8 @@ def push(source: str | Path, destination: str = "", *, tag: str = "", session: S
             hint=f"Build it first: installml build DIR -t {reference}; or push a folder: installml push DIR -t REF",
             subject=str(reference),
         ) from error
+    if target.digest not in (None, root.digest):
+        raise UsageError(f"{reference} is {root.digest}, not what {target} names", hint=f"installml push {reference}")
     package = read_package(read_manifest(local, root), str(reference))
     session.on_event(Phase("pushing", str(target)))
     with session.store.lease():
@@ -77,8 +79,8 @@ def push(source: str | Path, destination: str = "", *, tag: str = "", session: S
 
 def _destination(text: str, reference: Reference, session: Session) -> Reference:
     target = session.qualify(text) if text else reference
-    if target.digest is not None and not text:
-        return target
+    if target.digest is not None:
+        return target  # kept without a tag, or under the one beside the digest
     return target if target.tag else target.with_tag(reference.tag or "latest")
 
 
