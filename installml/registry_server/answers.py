@@ -153,15 +153,15 @@ class BlobResponse(Response):
 
     async def _send_blocks(self, send: Send, gone: asyncio.Future[None]) -> None:
         left = self._span.size
+        if not left:
+            await send({"type": "http.response.body"})
         self._file.seek(self._span.start)
         while left and not gone.done():
             block = await run_in_threadpool(self._file.read, min(CHUNK, left))
             if not block:
                 return  # the file is shorter than it was: ending early tells the client that this is not all
             left -= len(block)
-            await send({"type": "http.response.body", "body": block, "more_body": True})
-        if not left:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.body", "body": block, "more_body": left > 0})
 
 
 async def _disconnected(receive: Receive) -> None:

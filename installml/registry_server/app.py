@@ -6,6 +6,7 @@ bytes on disk (storage, uploads), sockets (running).
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .faults import Faults
 
 __all__ = ["RequestRecord", "app"]
+
+_LOGGER = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request, Repository, str], Awaitable[Response]]
 
@@ -146,7 +149,7 @@ class _Registry:
         repository = self._storage.repository(match["name"])
         endpoint: Endpoint = _method(request, route.methods)
         needed = [("repository", repository.name, _ACTIONS[request.method])]
-        if source := request.query_params.get("from"):
+        if endpoint is blobs.begin and (source := request.query_params.get("from")):
             needed.append(("repository", self._storage.repository(source).name, "pull"))
         await self._allow(request, *needed)
         return await endpoint(request, repository, match["target"])
@@ -169,6 +172,8 @@ def _method(request: Request, methods: Mapping[str, Any]) -> Any:
 def _refusal(error: InstallMLError) -> Refusal:
     if isinstance(error, Refusal):
         return error
+    if not isinstance(error, (ReferenceInvalid, DigestInvalid, TooManyUploads)):
+        _LOGGER.error("%s: %s", error.reference, error)  # the operator's to read; clients are not told about the disk
     for kind, status, code, headers in _CODES:
         if isinstance(error, kind):
             return Refusal(
@@ -195,7 +200,8 @@ class _Recorder:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._inner(scope, receive, send)
+            await self._inner(scope, receive, send)
+            return
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         record = RequestRecord(
             scope["method"],
@@ -204,6 +210,14 @@ class _Recorder:
             range=headers.get(b"range", ""),
             has_authorization=b"authorization" in headers,
         )
+
+        told = False
+
+        def tell_once() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                self._tell(record)
 
         async def counted_receive() -> Message:
             nonlocal record
@@ -215,10 +229,13 @@ class _Recorder:
             nonlocal record
             if message["type"] == "http.response.start":
                 record = replace(record, status=message["status"])
+            else:
+                record = replace(record, bytes_out=record.bytes_out + len(message.get("body", b"")))
+                if not message.get("more_body", False):
+                    tell_once()  # before the last byte leaves: whoever has the whole answer finds it in the record
             await send(message)
-            record = replace(record, bytes_out=record.bytes_out + len(message.get("body", b"")))
 
         try:
-            return await self._inner(scope, counted_receive, counted_send)
+            await self._inner(scope, counted_receive, counted_send)
         finally:
-            self._tell(record)
+            tell_once()

@@ -7,6 +7,7 @@ that matches decides. Faults are real: bytes are missing, sockets are reset.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import threading
 from collections.abc import Mapping
@@ -189,7 +190,8 @@ class Stall:
                 await send({**message, "body": body[:left], "more_body": True})
                 stalled = True
                 body = body[left:]
-                await asyncio.wait([asyncio.ensure_future(_gone(receive))], timeout=self.seconds)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(_gone(receive), self.seconds)
             left -= len(body)
             await send({**message, "body": body} if message["type"] == "http.response.body" else message)
 

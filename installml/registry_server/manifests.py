@@ -5,6 +5,8 @@ Source: distribution-spec, "Pulling manifests", "Pushing Manifests", "Deleting t
 
 from __future__ import annotations
 
+import contextlib
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -58,15 +60,11 @@ async def push(request: Request, repository: Repository, target: str) -> Respons
     """Answer PUT of a manifest, by tag or by digest (with any number of tags as parameters)."""
     tags, expected = _named(request, target)
     data = await read_small(request, MAX_MANIFEST)
-    digest = Digest.of(data, expected.algorithm if expected else "sha256")
-    if expected and digest != expected:
-        raise Refusal(400, "DIGEST_INVALID", f"the manifest hashes to {digest}, not to {expected}")
-    stored = StoredManifest(_media_type(request, data), data, digest)
-    parsed = _parse(stored)
-    await run_in_threadpool(_keep, repository, stored, parsed, tags)
+    header = request.headers.get("content-type", "").partition(";")[0].strip()
+    digest, subject = await run_in_threadpool(_accept, repository, data, header, expected, tags)
     headers = {"Location": f"/v2/{repository.name}/manifests/{digest}", "Docker-Content-Digest": str(digest)}
-    if parsed.subject is not None:
-        headers["OCI-Subject"] = str(parsed.subject.digest)
+    if subject is not None:
+        headers["OCI-Subject"] = str(subject)
     if tags and _is_digest(target):
         headers["OCI-Tag"] = ", ".join(tags)
     return Response(status_code=201, headers=headers)
@@ -89,10 +87,19 @@ def _checked(tag: str) -> str:
         raise Refusal(400, "MANIFEST_INVALID", error.message) from error
 
 
-def _media_type(request: Request, data: bytes) -> str:
-    header = request.headers.get("content-type", "").partition(";")[0].strip()
-    if header:
-        return header
+def _accept(
+    repository: Repository, data: bytes, header: str, expected: Digest | None, tags: list[str]
+) -> tuple[Digest, Digest | None]:
+    digest = Digest.of(data, expected.algorithm if expected else "sha256")
+    if expected and digest != expected:
+        raise Refusal(400, "DIGEST_INVALID", f"the manifest hashes to {digest}, not to {expected}")
+    stored = StoredManifest(header or _declared_type(data), data, digest)
+    parsed = _parse(stored)
+    _keep(repository, stored, parsed, tags)
+    return digest, parsed.subject.digest if parsed.subject else None
+
+
+def _declared_type(data: bytes) -> str:
     try:
         value = parse_json(data, "the manifest")
     except UsageError as error:
@@ -153,7 +160,7 @@ def _remove(repository: Repository, target: str) -> bool:
     stored = repository.manifest(digest)
     if stored is None or not repository.delete_manifest(digest):
         return False
-    subject = _parse(stored).subject
-    if subject is not None:
-        repository.remove_referrer(subject.digest, digest)
+    with contextlib.suppress(Refusal):  # kept by an earlier version that was less strict: it referred to nothing
+        if subject := _parse(stored).subject:
+            repository.remove_referrer(subject.digest, digest)
     return True
