@@ -56,6 +56,8 @@ def _only(source: str, layout: LayoutStore) -> str:
 
 def _copied(place: Source, root: Descriptor, tag: str, source: str, destination: str, session: Session) -> CopyResult:
     target, pointer, location = open_place(destination, session)
+    if ":" in pointer and pointer != str(root.digest):
+        raise UsageError(f"{source} is {root.digest}, not what {destination} names", hint="Leave the digest out.")
     if location.reference is not None and location.reference.registry == LOCAL:
         session.store.prepare()
     with session.store.lease():
