@@ -293,16 +293,12 @@ def test_the_embedded_registrys_tokens_let_us_in_and_mount_across_repositories(t
             Registry(server.address, client()).repository("acme/base").resolve("1.0.0")
 
 
-def test_a_registry_on_this_machine_that_speaks_https_is_found_without_being_told(tls: TLS) -> None:
-    door = HttpClient(Network(ca_file=str(tls.ca)))
-    for running in (
-        start(tls=(tls.cert, tls.key)),
-        *(make(tls=tls) for kind, make in GUARDED.items() if kind != "zot"),
-    ):
-        with running as server:
-            place = Registry(server.address, door).repository("acme/sentiment")
-            put(place, package())
-            assert read(place, package().layer) == LAYER
+@pytest.mark.parametrize("kind", [*GUARDED, "embedded"])
+def test_a_registry_on_this_machine_that_speaks_https_is_found_without_being_told(kind: str, tls: TLS) -> None:
+    with start(tls=(tls.cert, tls.key)) if kind == "embedded" else GUARDED[kind](tls=tls) as server:
+        place = Registry(server.address, HttpClient(Network(ca_file=str(tls.ca)))).repository("acme/sentiment")
+        put(place, package())
+        assert read(place, package().layer) == LAYER
 
 
 def test_a_flipped_byte_and_a_cut_blob_are_never_taken() -> None:

@@ -293,11 +293,15 @@ def test_connections_are_kept_and_shared_by_threads() -> None:
 # -- the network's own failures ---------------------------------------------------------------------------------
 
 
-def test_offline_means_no_request() -> None:
+def test_offline_means_this_machine_and_no_redirect_out_of_it() -> None:
+    door = client(Network(offline=True))
+    with responses.RequestsMock() as mocked, pytest.raises(Offline, match=r"registry\.example"):
+        door.send(get("https://registry.example/v2/"))
+    assert len(mocked.calls) == 0
+    with site(lambda _: Answer(307, {"Location": "http://registry.example/b"})) as here, pytest.raises(Offline):
+        door.send(get(here.url))
     with site(ok) as here:
-        with pytest.raises(Offline):
-            client(Network(offline=True)).send(get(here.url))
-        assert here.asked == []
+        assert door.send(get(here.url)).body(10) == b"fine"
 
 
 def test_a_closed_port_is_said_at_once() -> None:
