@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,11 +295,32 @@ def read_ref(path: Path, subject: str = "") -> Descriptor:
         raise NotFound(f"{subject or path.name} is not in the local store", subject=subject or path.name) from error
     except OSError as error:
         raise StoreUnusable(f"{error.strerror}: {path}", subject=str(path)) from error
-    node = Node(parse_json(data, str(path)))
+    node = read_document(data, path)
     descriptor = parse_descriptor(node)
-    if descriptor is None:
-        raise StoreUnusable(f"{path} is damaged: {'; '.join(node.violations)}", hint="installml cache verify")
+    if descriptor is None or node.violations:
+        raise damaged(path, node.violations)
     return descriptor
+
+
+def read_document(data: bytes, path: Path) -> Node:
+    """Return the JSON mapping in one of our own small files.
+
+    Raises:
+        StoreUnusable: It holds something else.
+    """
+    try:
+        value = parse_json(data, "it")
+    except JSONInvalid as error:
+        raise damaged(path, [error.message]) from error
+    if not isinstance(value, dict):
+        raise damaged(path, ["it is not a mapping"])
+    return Node(value)
+
+
+def damaged(path: Path, reasons: Iterable[str]) -> StoreUnusable:
+    """Return the error for one of our own files that somebody or something has changed."""
+    hint = "Remove that file, then fetch the package again."
+    return StoreUnusable(f"{path} is damaged: {'; '.join(reasons)}", hint=hint, subject=str(path))
 
 
 def sniff(data: bytes, origin: str) -> str | None:

@@ -16,10 +16,9 @@ from typing import Any
 
 from ..errors import NotFound, StoreUnusable
 from ..reference import Reference, check_repository, check_tag
-from ..spec.canonical import canonical, parse_json
+from ..spec.canonical import canonical
 from ..spec.descriptor import Descriptor, parse_descriptor
-from ..spec.node import Node
-from .disk import encode_host
+from .disk import damaged, encode_host, read_document
 from .files import disk_errors, fsync_folder, make_folder, remove_empty, remove_tree, unique_suffix, write_whole
 
 __all__ = ["InstalledStore", "Record"]
@@ -189,13 +188,13 @@ class InstalledStore:
             raise NotFound(f"{place.name[1:]} is not installed") from error
         except OSError as error:
             raise StoreUnusable(f"{error.strerror}: {path}", subject=str(path)) from error
-        node = Node(parse_json(data, str(path)))
+        node = read_document(data, path)
         keys = node.mapping(_KEYS, ("reference", "descriptor", "tree", "version"), open_=True)
         descriptor = parse_descriptor(keys["descriptor"])
         reference = keys["reference"].parsed(Reference.parse)
         tree = keys["tree"].string(pattern="sha(256|512)-[0-9a-f]{64,128}")
         if descriptor is None or reference is None or node.violations:
-            raise StoreUnusable(f"{path} is damaged: {'; '.join(node.violations)}", hint="Install the model again.")
+            raise damaged(path, node.violations)
         if not (place / tree).is_dir():  # removed in the moment between somebody's tree and record
             raise NotFound(f"{reference} is not installed", subject=str(reference))
         return Record(
