@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -146,6 +147,20 @@ def test_the_tabular_example_is_trained_packaged_and_answers_as_recorded(
     assert {output["name"]: output["data"] for output in setosa.outputs}["species"] == [0]
 
 
+# ---- a Python entry point
+
+
+def test_the_entry_point_example_is_served_and_computes_its_polynomial(
+    registry: RunningRegistry, session: Session, tmp_path: Path
+) -> None:
+    shutil.copytree(EXAMPLES / "entrypoint", tmp_path / "curve")
+    reference = f"{registry.address}/demo/curve:1.0.0"
+    installml.push(tmp_path / "curve", reference, session=session)
+    with installml.serve(reference, session=session) as server:
+        answer = server.predict({"x": [-2.0, 0.0, 10.0]})
+    assert answer["y"].tolist() == [6.0, 2.0, 42.0]
+
+
 # ---- all-MiniLM-L6-v2
 
 
@@ -242,10 +257,7 @@ def test_both_workflow_files_run_the_commands_of_the_script() -> None:
 def model(tmp_path: Path) -> Path:
     """Return a model folder that may be changed."""
     folder = tmp_path / "model"
-    folder.mkdir()
-    for file in (ROOT / "installml" / "demo_model").iterdir():
-        if file.is_file():
-            (folder / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(ROOT / "installml" / "demo_model", folder, ignore=shutil.ignore_patterns(".installml"))
     return folder
 
 
