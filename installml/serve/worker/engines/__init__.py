@@ -6,7 +6,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ENGINES", "Engine", "InputError", "LoadError", "load"]
+import numpy as np
+
+__all__ = ["ENGINES", "Engine", "InputError", "LoadError", "as_text", "load"]
 
 ENGINES = {
     "lightgbm": "boosters",
@@ -49,6 +51,21 @@ class Engine:
             wanted: Names of the outputs asked for; empty for all.
         """
         raise NotImplementedError
+
+
+def as_text(name: str, array: Any) -> Any:
+    """Return a BYTES array as text, for libraries whose strings are ``str``.
+
+    Raises:
+        InputError: It is not UTF-8.
+    """
+    try:
+        texts = [item.decode() for item in array.ravel().tolist()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"input {name!r} is not UTF-8: {error}") from error
+    result = np.empty(len(texts), dtype=object)
+    result[:] = texts
+    return result.reshape(array.shape)
 
 
 def load(wishes: dict[str, Any]) -> Engine:
