@@ -7,11 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..build.draft import draft, package_name
 from ..build.formats import read_card, recognise
-from ..build.recipe import load_yaml, write_recipe
+from ..build.recipe import load_yaml, recipe_text, write_recipe
 from ..errors import NotFound, RecipeInvalid, UsageError
 from ..spec.media import OWN_FOLDER, RECIPE_NAME
 from ..spec.recipe import parse_recipe
@@ -85,7 +83,7 @@ def init(
         )
         write_recipe(path, recipe, SCHEMA_NAME)
     with disk_errors(path):
-        text = path.read_text("utf-8") if path.exists() and not dry_run else _text(recipe)
+        text = path.read_text("utf-8") if path.exists() and not dry_run else recipe_text(recipe)
     return InitResult(
         path=str(path),
         recipe=text,
@@ -100,13 +98,9 @@ def _existing(folder: Path, name: str) -> str:
     return name if (folder / name).is_file() else ""
 
 
-def _text(recipe: dict[str, Any]) -> str:
-    return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100)
-
-
 def _fit(recipe: dict[str, Any], origin: str, notices: list[str]) -> tuple[dict[str, Any], list[str]]:
     """Return the recipe without what the grammar refuses: a model's own words are not always ours."""
-    data = _text(recipe).encode()
+    data = recipe_text(recipe).encode()
     try:
         parse_recipe(load_yaml(data, origin), origin)
     except RecipeInvalid as error:

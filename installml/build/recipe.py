@@ -12,7 +12,7 @@ from ..spec.media import RECIPE_NAME
 from ..spec.recipe import Recipe, parse_recipe
 from ..store.files import disk_errors, write_whole
 
-__all__ = ["load_recipe", "load_yaml", "recipe_path", "write_recipe"]
+__all__ = ["load_recipe", "load_yaml", "recipe_path", "recipe_text", "write_recipe"]
 
 MAX_RECIPE = 256 << 10
 """Largest recipe in bytes."""
@@ -91,7 +91,31 @@ def load_recipe(folder: Path) -> Recipe:
     return parse_recipe(load_yaml(data, str(path)), str(path))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Block style for structure; lists of plain values, and tensors, on one line."""
+
+
+def _plain(value: object) -> bool:
+    return not isinstance(value, (dict, list))
+
+
+def _list(dumper: _Dumper, value: list[Any]) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=all(map(_plain, value)))
+
+
+def _dict(dumper: _Dumper, value: dict[str, Any]) -> yaml.Node:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style="datatype" in value)
+
+
+_Dumper.add_representer(list, _list)
+_Dumper.add_representer(dict, _dict)
+
+
+def recipe_text(value: dict[str, Any]) -> str:
+    """Return a recipe as YAML that people will edit: keys in the order given."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
 def write_recipe(path: Path, value: dict[str, Any], schema: str) -> None:
-    """Write a recipe that people will edit: keys in the order given, the schema named for editors."""
-    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
-    write_whole(path, f"# yaml-language-server: $schema={schema}\n{text}".encode())
+    """Write a recipe with its schema named for editors."""
+    write_whole(path, f"# yaml-language-server: $schema={schema}\n{recipe_text(value)}".encode())
