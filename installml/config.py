@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "config_show", "default_session", "load"]
 
 MAX_FILE = 1 << 20
+MAX_EPOCH = 253_402_300_799  # the last second of the year 9999, the last that RFC 3339 can spell
 PROJECT_FILE = "installml.toml"
 
 
@@ -51,8 +52,8 @@ def _flag(value: Any) -> bool:
 
 def _count(value: Any) -> int:
     try:
-        number = int(value)
-    except (TypeError, ValueError):
+        number = int(value) if isinstance(value, (int, str)) else 0
+    except ValueError:
         number = 0
     if isinstance(value, bool) or not 1 <= number <= 64:
         raise TypeError("a whole number from 1 to 64")
@@ -100,13 +101,15 @@ class Settings:
         hosts: Host to its ``[registries."host"]`` table.
         environ: The environment as it was given; never shown.
         user_home: The user's home folder, for credentials.
+        user_file: The user's configuration file, or empty when there is none.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     origins: Mapping[str, str]
     hosts: Mapping[str, Mapping[str, Any]]
     environ: Mapping[str, str] = field(repr=False)
     user_home: Path
+    user_file: str = ""
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -199,7 +202,7 @@ class Settings:
             self.environ,
             texts,
             url=self["runtime.index"],
-            wheels=Path(self["runtime.wheels"]).expanduser() if self["runtime.wheels"] else None,
+            wheels=_absolute(self["runtime.wheels"], self.user_home) if self["runtime.wheels"] else None,
             offline=self["offline"],
         )
 
@@ -207,8 +210,12 @@ class Settings:
         text = self.environ.get("SOURCE_DATE_EPOCH", "")
         if not text:
             return None
-        if not text.isdigit() or len(text) > 12:
-            raise SettingInvalid(f"SOURCE_DATE_EPOCH is {text!r}, not seconds since 1970")
+        if not (text.isascii() and text.isdigit()) or len(text) > 12 or int(text) > MAX_EPOCH:
+            raise SettingInvalid(
+                f"SOURCE_DATE_EPOCH is {text[:40]!r}, not seconds since 1970",
+                hint="SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)",
+                subject="SOURCE_DATE_EPOCH",
+            )
         return int(text)
 
 
@@ -229,28 +236,23 @@ def load(
         SettingInvalid: A value or file cannot be used; names it and where it stands.
     """
     environ = dict(os.environ if environ is None else environ)
-    user_home = Path(environ.get("HOME") or Path.home())
-    files = [
-        _File(path, _table(path), project)
-        for path, project in ((_project_file(folder or Path.cwd()), True), (_user_file(environ), False))
-        if path is not None
-    ]
+    user_home = _user_home(environ)
+    user_file = _user_file(environ, user_home)
+    found = [(_project_file(folder), True), (user_file, False)]
+    files = [_File(path, _table(path, project=project)) for path, project in found if path is not None]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for name, setting in SETTINGS.items():
         value, origin = _first(name, setting, flags, environ, files)
         values[name], origins[name] = _checked(setting, name, value, origin), origin
-    if not values["home"]:
-        values["home"] = str(_default_home(environ))
-    values["home"] = str(Path(values["home"]).expanduser().absolute())
-    return Settings(values, origins, _hosts(files), environ, user_home)
+    values["home"] = str(_absolute(values["home"] or str(_platform_folder(environ, user_home, _DATA)), user_home))
+    return Settings(values, origins, _hosts(files), environ, user_home, str(user_file or ""))
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     path: Path
     table: Mapping[str, Any]
-    project: bool
 
 
 def _first(
@@ -263,14 +265,8 @@ def _first(
         return environ[variable], f"environment {variable}"
     for file in files:
         value = _lookup(file.table, name)
-        if value is None:
-            continue
-        if file.project and not setting.project:
-            raise SettingInvalid(
-                f"{file.path} sets {name}, which a project may not decide",
-                hint="Set it in your own configuration file, by environment or by flag.",
-            )
-        return value, str(file.path)
+        if value is not None:
+            return value, str(file.path)
     return setting.default, "default"
 
 
@@ -278,7 +274,7 @@ def _checked(setting: _Setting, name: str, value: Any, origin: str) -> Any:
     try:
         return setting.read(value)
     except TypeError as error:
-        raise SettingInvalid(f"{name} from {origin} is {value!r}, not {error}", subject=name) from error
+        raise SettingInvalid(f"{name} from {origin} is {_shown(value)!r}, not {error}", subject=name) from error
 
 
 def _lookup(table: Mapping[str, Any], name: str) -> Any:
@@ -288,30 +284,53 @@ def _lookup(table: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _table(path: Path) -> Mapping[str, Any]:
+def _table(path: Path, *, project: bool) -> Mapping[str, Any]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:
-            raise ValueError(f"it has {len(data)} bytes")
+            raise ValueError(f"it has more than {MAX_FILE} bytes")
         table = tomllib.loads(data.decode("utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingInvalid(f"{path} cannot be read: {error}", subject=str(path)) from error
-    known = {name.partition(".")[0] for name in SETTINGS} | {"registries"}
-    unknown = sorted(set(table) - known)
+    except OSError as error:
+        raise SettingInvalid(f"{path} cannot be read: {error.strerror}", subject=str(path)) from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or "it is nested too deep"
+        raise SettingInvalid(f"{path} cannot be read: {reason}", subject=str(path)) from error
+    names = list(_names_in(table))
+    unknown = [name for name in names if name not in SETTINGS and name != "registries"]
     if unknown:
         raise SettingInvalid(f"{path} has unknown settings: {', '.join(unknown)}", subject=str(path))
+    foreign = [name for name in names if name == "registries" or not SETTINGS[name].project] if project else []
+    if foreign:  # refused even where a flag or variable prevails: the same project means the same to everybody
+        raise SettingInvalid(
+            f"{path} sets {', '.join(foreign)}, which a project may not decide",
+            hint="Set it in your own configuration file, by environment or by flag.",
+            subject=str(path),
+        )
     return table
+
+
+def _names_in(table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dotted name of everything that a file sets; ``registries`` stands for all below it."""
+    groups = {name.partition(".")[0] for name in SETTINGS if "." in name}
+    for key, value in table.items():
+        if key in groups and isinstance(value, Mapping):
+            yield from (f"{key}.{inner}" for inner in value)
+        else:
+            yield key
 
 
 def _hosts(files: list[_File]) -> dict[str, dict[str, Any]]:
     hosts: dict[str, dict[str, Any]] = {}
-    for file in reversed(files):
-        for host, table in dict(file.table.get("registries") or {}).items():
-            if file.project:
-                raise SettingInvalid(
-                    f"{file.path} sets how {host} is trusted, which a project may not decide",
-                    hint="Move [registries] to your own configuration file.",
-                )
+    for file in files:
+        tables = file.table.get("registries", {})
+        if not isinstance(tables, Mapping):
+            raise SettingInvalid(
+                f"{file.path}: registries is not a table of hosts",
+                hint='Write: [registries."registry.example.com"]',
+                subject=str(file.path),
+            )
+        for host, table in tables.items():
             hosts[host] = _host(host, table, file.path)
     return hosts
 
@@ -325,28 +344,59 @@ def _host(host: str, table: Any, path: Path) -> dict[str, Any]:
         raise SettingInvalid(f'{path}: a value of [registries."{host}"] is not {error}', subject=host) from error
 
 
-def _project_file(folder: Path) -> Path | None:
-    return next((path for up in (folder, *folder.parents) if (path := up / PROJECT_FILE).is_file()), None)
+def _is_file(path: Path) -> bool:
+    """Return whether there is such a file, as far as this user may see: others' folders are none of ours."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
 
 
-def _user_file(environ: Mapping[str, str]) -> Path | None:
+def _project_file(folder: Path | None) -> Path | None:
+    try:
+        folder = (folder or Path.cwd()).absolute()
+    except FileNotFoundError:  # the working folder has been removed
+        return None
+    return next((path for up in (folder, *folder.parents) if _is_file(path := up / PROJECT_FILE)), None)
+
+
+def _user_home(environ: Mapping[str, str]) -> Path:
+    """Return the user's home folder; a user number without a name and without HOME has the root's, as in containers."""
+    if environ.get("HOME"):
+        return Path(environ["HOME"])
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
+def _user_file(environ: Mapping[str, str], user_home: Path) -> Path | None:
     if environ.get("INSTALLML_CONFIG"):
-        return Path(environ["INSTALLML_CONFIG"])
-    path = _platform_folder(environ, "XDG_CONFIG_HOME", "user_config_path") / "config.toml"
-    return path if path.is_file() else None
+        return _absolute(environ["INSTALLML_CONFIG"], user_home)
+    path = _platform_folder(environ, user_home, _CONFIG) / "config.toml"
+    return path if _is_file(path) else None
 
 
-def _default_home(environ: Mapping[str, str]) -> Path:
-    return _platform_folder(environ, "XDG_DATA_HOME", "user_data_path")
+def _absolute(text: str, user_home: Path) -> Path:
+    """Return ``text`` as an absolute path; ``~`` is the user's home folder."""
+    path = Path(text)
+    return user_home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path.absolute()
 
 
-def _platform_folder(environ: Mapping[str, str], variable: str, function: str) -> Path:
-    if environ.get(variable):
-        return Path(environ[variable]) / "installml"
-    import platformdirs
+_DATA = ("XDG_DATA_HOME", ".local/share")
+_CONFIG = ("XDG_CONFIG_HOME", ".config")
 
-    folder: Path = getattr(platformdirs, function)("installml", appauthor=False)
-    return folder
+
+def _platform_folder(environ: Mapping[str, str], user_home: Path, kind: tuple[str, str]) -> Path:
+    """Return our folder (XDG Base Directory Specification: a relative path in a variable is ignored).
+
+    Not asked of a library: those read the process's environment, and ours is an argument.
+    """
+    variable, otherwise = kind
+    named = Path(environ.get(variable, ""))
+    if named.is_absolute():
+        return named / "installml"
+    return user_home / ("Library/Application Support" if sys.platform == "darwin" else otherwise) / "installml"
 
 
 def default_session(on_event: Listener = ignore) -> Session:
@@ -355,12 +405,20 @@ def default_session(on_event: Listener = ignore) -> Session:
 
 
 def config_show(*, settings: Settings | None = None) -> SettingsResult:
-    """Return every setting and where its value came from; secrets are no settings."""
+    """Return every setting and where its value came from; credentials inside URLs are cut out."""
     settings = settings or load()
-    rows = [SettingValue(name, settings[name], settings.origins[name]) for name in SETTINGS]
+    rows = [SettingValue(name, _shown(settings[name]), settings.origins[name]) for name in SETTINGS]
     rows += [
-        SettingValue(f'registries."{host}".{key}', value, "user file")
+        SettingValue(f'registries."{host}".{key}', _shown(value), settings.user_file)
         for host, table in sorted(settings.hosts.items())
         for key, value in sorted(table.items())
     ]
     return SettingsResult(tuple(rows))
+
+
+def _shown(value: Any) -> Any:
+    from .runtime.index import without_secrets
+
+    if isinstance(value, tuple):
+        return tuple(map(_shown, value))
+    return without_secrets(value) if isinstance(value, str) else value

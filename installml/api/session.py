@@ -49,7 +49,7 @@ class Session:
     open_registry_as: Callable[[str, CredentialSource], Registry]
     credentials: CredentialStore
     index: Index
-    default_registry: str = ""
+    default_registry: str = field(default="", repr=False)
     jobs: int = 4
     offline: bool = False
     on_event: Listener = ignore
@@ -88,20 +88,24 @@ class Session:
             return reference
         if not self.default_registry:
             return Reference(LOCAL, reference.repository, reference.tag, reference.digest)
-        full = f"{self.default_registry}/{reference.repository}"
-        try:
-            found = Reference.parse(full)
-        except ReferenceInvalid as error:
-            raise ReferenceInvalid(
-                f"the default registry {self.default_registry!r} is none: {error}",
-                hint="Set registry.default (INSTALLML_REGISTRY) to a host such as ghcr.io/acme.",
-            ) from error
-        if not found.registry:
-            raise ReferenceInvalid(
-                f"the default registry {self.default_registry!r} has no host name with a dot, a port or localhost",
-                hint="Set registry.default (INSTALLML_REGISTRY) to a host such as ghcr.io/acme.",
-            )
+        found = self._under_default(reference.repository)
         return Reference(found.registry, found.repository, reference.tag, reference.digest)
+
+    def _under_default(self, repository: str) -> Reference:
+        try:
+            found = Reference.parse(f"{self.default_registry}/{repository}")
+        except ReferenceInvalid:  # not chained: what somebody took for a registry may have a password in it
+            found = Reference("", repository)
+        if not found.registry or found.tag or found.digest:
+            from ..runtime.index import without_secrets
+
+            raise ReferenceInvalid(
+                f"the default registry {without_secrets(self.default_registry)!r} is not a registry host, which has a "
+                "dot, a port or is localhost, with or without a path",
+                hint="Set registry.default (INSTALLML_REGISTRY) to a host such as ghcr.io/acme.",
+                subject="registry.default",
+            )
+        return found
 
     def local(self, reference: Reference) -> DiskRepository:
         """Return the place of ``reference`` in the local store."""
