@@ -6,6 +6,7 @@ checked; lay out; make the runtime environment; and only then write the record t
 
 from __future__ import annotations
 
+from ..digest import Digest
 from ..errors import InstallMLError, ModelError, NotFound, UsageError
 from ..events import Notice, Phase
 from ..hardware.match import require
@@ -15,6 +16,7 @@ from ..runtime.errors import RuntimeFailed
 from ..runtime.lock import lock as make_lock
 from ..spec.media import LOCK_PATH, RUNTIME_PATH
 from ..spec.package import Package, PackagedFile
+from ..spec.recipe import tag_of
 from ..spec.runtime import RuntimeManifest, parse_runtime
 from ..store.installed import Record
 from ..store.materialise import materialise
@@ -73,16 +75,15 @@ def install(
     variant = profile.name if profile else ""
     if dry_run:
         return _planned(found, package, variant, need)
+    before = _in_use(found, package, session)
     session.store.prepare()
     with session.store.lease():
         done = bring(found, session)
         record = _record(found, package, variant, runtime, allow_unsigned, session)
-    return _result(record, done.moved)
+    return _result(record, done.moved, unchanged=before == record.descriptor.digest)
 
 
 def _version(found: Found, package: Package) -> str:
-    from ..spec.recipe import tag_of
-
     return tag_of(package.version) or found.reference.tag or found.descriptor.digest.short
 
 
@@ -179,7 +180,17 @@ def _environment(package: Package, source: Source, session: Session) -> Environm
         raise RuntimeFailed(error.message, hint="installml install --no-runtime lays out the files alone") from error
 
 
-def _result(record: Record, moved: int) -> InstallResult:
+def _in_use(found: Found, package: Package, session: Session) -> Digest | None:
+    """Return the digest that is installed under this name and version now."""
+    try:
+        return session.installed.read(
+            session.installed.place(found.reference, _version(found, package))
+        ).descriptor.digest
+    except InstallMLError:
+        return None
+
+
+def _result(record: Record, moved: int, *, unchanged: bool) -> InstallResult:
     return InstallResult(
         reference=record.reference,
         name=record.name,
@@ -194,7 +205,7 @@ def _result(record: Record, moved: int) -> InstallResult:
         linked=record.linked,
         runtime=record.runtime,
         python=record.python,
-        unchanged=moved == 0,
+        unchanged=unchanged,
         notices=(UNVERIFIED,),
     )
 

@@ -24,7 +24,7 @@ __all__ = ["ALWAYS_EXCLUDED", "Selected", "Selection", "role_by_name", "select"]
 
 ALWAYS_EXCLUDED = (
     f"{OWN_FOLDER}/**", ".git/**", "**/.git/**", "**/__pycache__/**", "**/*.pyc", "**/.DS_Store", ".venv/**",
-    "**/.ipynb_checkpoints/**",
+    "**/.ipynb_checkpoints/**", "**/.mypy_cache/**", "**/.ruff_cache/**", "**/.pytest_cache/**",
 )  # fmt: skip
 MAX_FILES = 10_000
 _EXTENSIONS: dict[Role, str] = {
