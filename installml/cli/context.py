@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 
@@ -37,6 +37,7 @@ class Cli:
         stdin: Where it reads what is not a file.
         environ: The environment.
         subcommand: Name of the command below a group, or empty.
+        showing: What is drawn on the screen now and must go before anybody else writes there.
     """
 
     common: Common
@@ -44,6 +45,7 @@ class Cli:
     stdin: TextIO
     environ: Mapping[str, str]
     subcommand: str = ""
+    showing: list[Status] = field(default_factory=list)
 
     @classmethod
     def of_process(cls) -> Cli:
@@ -83,6 +85,7 @@ class Cli:
         from .status import following
 
         with following(self.screen, silent=self.common.quiet or self.json, verbose=self.common.verbose) as status:
+            self.showing.append(status)
             yield status
 
     def show(self, result: Result) -> None:

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,6 +19,7 @@ from .. import __version__
 
 if TYPE_CHECKING:
     from ..errors import InstallMLError
+    from .context import Cli
 
 __all__ = ["main"]
 
@@ -40,14 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["--version"]:
         sys.stdout.write(f"installml {__version__}\n")
         return 0
-    with _interruptible(words, leave=arguments is None):
-        code = _run(words)
+    from .context import Cli
+
+    cli = Cli.of_process()
+    with _interruptible(words, cli, leave=arguments is None):
+        code = _run(words, cli)
     if code == INTERRUPTED and arguments is None:
         _leave(code)
     return code
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], cli: Cli) -> int:
     from typer import Abort, Exit, TyperException
 
     from ..errors import InstallMLError
@@ -57,7 +62,7 @@ def _run(words: list[str]) -> int:
 
     error: InstallMLError
     try:
-        code = _command(words)
+        code = _command(words, cli)
         if code != INTERRUPTED:
             return code
         error = Stopped()
@@ -74,35 +79,34 @@ def _run(words: list[str]) -> int:
     except Exception as unforeseen:
         error = InternalError(unforeseen)
         error.__cause__ = unforeseen
-    _tell(error, words)
+    _tell(error, words, cli)
     return error.exit_code
 
 
-def _command(words: list[str]) -> int:
+def _command(words: list[str], cli: Cli) -> int:
     from .app import command
-    from .context import Cli
 
-    result = command().main(
-        args=words or ["--help"], prog_name="installml", standalone_mode=False, obj=Cli.of_process()
-    )
+    result = command().main(args=words or ["--help"], prog_name="installml", standalone_mode=False, obj=cli)
     if not words:
         return 2
     return result if isinstance(result, int) else 0
 
 
-def _tell(error: InstallMLError, words: list[str]) -> None:
+def _tell(error: InstallMLError, words: list[str], cli: Cli) -> None:
     from .report import report
-    from .screen import Color, OutputClosed, Screen
+    from .screen import Color, OutputClosed
     from .usage import wanted
 
     colour = wanted(words, "--color")
-    screen = Screen(sys.stdout, sys.stderr, os.environ, Color(colour) if colour in list(Color) else Color.AUTO)
+    screen = replace(cli.screen, color=Color(colour) if colour in list(Color) else Color.AUTO)
+    for status in cli.showing:
+        status.close()
     with contextlib.suppress(OutputClosed):
         report(error, screen, as_json=wanted(words, "--format") == "json", debug="--debug" in words)
 
 
 @contextlib.contextmanager
-def _interruptible(words: list[str], *, leave: bool) -> Iterator[None]:
+def _interruptible(words: list[str], cli: Cli, *, leave: bool) -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does.
 
     What is under way gets ``GRACE`` seconds to end; a thread that waits for a silent registry would take as long as
@@ -120,7 +124,7 @@ def _interruptible(words: list[str], *, leave: bool) -> Iterator[None]:
     def give_up() -> None:
         from .report import Stopped
 
-        _tell(Stopped(), words)
+        _tell(Stopped(), words, cli)
         _leave(INTERRUPTED)
 
     timer = threading.Timer(GRACE, give_up)

@@ -323,9 +323,6 @@ def _cache_gc(result: r.Collection, _: Look) -> Lines:
 
 def _cache_verify(result: r.CacheVerification, _: Look) -> Lines:
     yield f"{_count(result.checked, 'blob')} checked, {len(result.damaged)} damaged"
-    for blob in result.damaged:
-        users = f"; needed by {', '.join(blob.needed_by)}" if blob.needed_by else ""
-        yield f"  - {blob.digest}: {blob.reason}{users}"
 
 
 def _path(result: CachePath, _: Look) -> Lines:

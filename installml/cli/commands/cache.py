@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
-from ...errors import IntegrityError
 from ..context import Cli
 from ..options import DryRunOpt
 
@@ -36,8 +33,6 @@ def verify(cli: Cli) -> None:
     with cli.session() as session:
         result = run(session=session)
     cli.show(result)
-    if result.damaged:
-        raise typer.Exit(IntegrityError.exit_code)
 
 
 def path(cli: Cli) -> None:
