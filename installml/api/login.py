@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import NotFound, ReferenceInvalid, UsageError
 from ..reference import Reference
-from ..registry.auth import Credentials
+from ..registry.auth import Credentials, Fixed
 from .results import LoginResult
 from .session import AMBIENT, Session
 
@@ -23,16 +23,6 @@ def _host(registry: str) -> str:
             f"{registry!r} is not a registry host", hint="Write a host such as ghcr.io or localhost:5000."
         )
     return host
-
-
-class _One:
-    """A credential source that knows exactly the credentials being tried."""
-
-    def __init__(self, credentials: Credentials) -> None:
-        self._credentials = credentials
-
-    def find(self, registry: str, repository: str = "") -> Credentials | None:
-        return self._credentials
 
 
 def login(registry: str, *, username: str, password: str, session: Session = AMBIENT) -> LoginResult:
@@ -55,7 +45,7 @@ def login(registry: str, *, username: str, password: str, session: Session = AMB
             hint=f"installml login {host} --username NAME --password-stdin < FILE",
         )
     credentials = Credentials(username, password)
-    session.open_registry_as(host, _One(credentials)).ping()
+    session.open_registry_as(host, Fixed(credentials)).ping()
     return LoginResult(host, username, session.credentials.save(host, credentials))
 
 
