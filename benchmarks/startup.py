@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [RUNS]
 
-prints a Markdown table: medians of interleaved runs with their range. The goals are those of docs/performance.md.
+prints a Markdown table: medians of interleaved runs with their range.
 """
 
 from __future__ import annotations
