@@ -9,13 +9,13 @@ from ..build.provenance import commit_time
 from ..build.recipe import load_recipe
 from ..build.select import Selection, select
 from ..digest import Digest
-from ..errors import RecipeInvalid, StoreError
+from ..errors import RecipeInvalid, StoreError, UsageError
 from ..events import Notice
 from ..reference import Reference
 from ..runtime.errors import IndexUnreachable, WheelsMissing
 from ..runtime.lock import ENGINE_REQUIREMENTS, WORKER, check_lock, is_locked, lock
 from ..spec.media import LOCK_PATH
-from ..spec.recipe import Recipe
+from ..spec.recipe import Recipe, tag_of
 from ..spec.runtime import RuntimeManifest
 from ..store.files import disk_errors, write_whole
 from ..transfer import copy
@@ -51,11 +51,11 @@ def build(folder: str | Path, *, tag: str = "", to: str = "", session: Session =
         return BuildResult(
             sent.reference, sent.name, sent.version, sent.digest, sent.size, 0, sent.reference.registry, sent.notices
         )
+    reference = named(tag, load_recipe(Path(folder)), session)
     store = session.store
     store.prepare()
     with store.lease():
         package = made(Path(folder), session, store.blobs.take)
-        reference = named(tag, package, session)
         copy(package, session.local(reference), package.root, tags=[reference.tag])
     return BuildResult(
         reference=reference.with_digest(package.root.digest),
@@ -69,10 +69,16 @@ def build(folder: str | Path, *, tag: str = "", to: str = "", session: Session =
     )
 
 
-def named(tag: str, package: BuiltPackage, session: Session) -> Reference:
-    """Return the reference that a package is built under; a tag is the version unless it was given."""
-    reference = session.qualify(tag or package.recipe.name)
-    return reference if reference.tag else reference.with_tag(package.tag)
+def named(tag: str, recipe: Recipe, session: Session) -> Reference:
+    """Return the reference that a package is built under; a tag is the version unless it was given.
+
+    Raises:
+        UsageError: It names a digest, which only building can tell.
+    """
+    reference = session.qualify(tag or recipe.name)
+    if reference.digest is not None:
+        raise UsageError(f"{tag} names a digest, and building decides it", hint="Leave the digest out.", subject=tag)
+    return reference if reference.tag else reference.with_tag(tag_of(recipe.version))
 
 
 def made(folder: Path, session: Session, take: Taker = hash_only) -> BuiltPackage:

@@ -18,7 +18,7 @@ from ..store.protocol import Source, Target
 from ..store.verified import read_manifest
 from .session import Session
 
-__all__ = ["Found", "find", "is_folder", "open_place"]
+__all__ = ["Found", "find", "find_remote", "folder_of", "full", "is_folder", "open_place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Found:
     @property
     def origin(self) -> str:
         """The place in words."""
-        return self.reference.registry if self.remote else str(self.source).partition(":")[0]
+        return self.reference.registry if self.remote else "local store"
 
     def package(self) -> Package:
         """Return the manifest as a model package; anything else raises NotAPackage."""
@@ -65,6 +65,12 @@ def folder_of(text: str) -> Path:
     return Path(text.removeprefix("dir:")).expanduser()
 
 
+def full(text: str | Reference, session: Session) -> Reference:
+    """Return the reference that ``text`` means, with registry, and with the tag ``latest`` when it names none."""
+    reference = session.qualify(text)
+    return reference if reference.tag or reference.digest else reference.with_tag("latest")
+
+
 def find(text: str | Reference, session: Session) -> Found:
     """Return the package under a reference: its registry's answer, else the local store's.
 
@@ -74,15 +80,13 @@ def find(text: str | Reference, session: Session) -> Found:
         NotFound: Neither has it.
         TransportError: The registry cannot be asked and the local store does not have it either.
     """
-    reference = _known(session.qualify(text), session)
-    local = session.local(reference)
+    reference = full(_known(session.qualify(text), session), session)
     if session.offline or reference.registry == LOCAL:
-        return _found(local, reference, remote=False)
-    remote = session.remote(reference)
+        return _here(reference, session)
     try:
-        return _found(remote, reference, remote=True)
+        return find_remote(reference, session)
     except (NotFound, TransportError) as error:
-        return _fallback(local, reference, error, session)
+        return _fallback(reference, error, session)
 
 
 def _known(reference: Reference, session: Session) -> Reference:
@@ -111,13 +115,29 @@ def _known(reference: Reference, session: Session) -> Reference:
     return replace(reference, registry=registries[0], tag=reference.tag or only)
 
 
-def _fallback(local: Source, reference: Reference, error: InstallMLError, session: Session) -> Found:
+def find_remote(reference: Reference, session: Session) -> Found:
+    """Return what the registry of ``reference`` has under it, and nobody else."""
+    return _found(session.remote(reference), reference, remote=True)
+
+
+def _here(reference: Reference, session: Session) -> Found:
+    local = session.local(reference)
     try:
-        found = _found(local, reference, remote=False)
+        return _found(local, reference, remote=False)
+    except NotFound as error:
+        hint = "Run it again without --offline." if session.offline and reference.registry != LOCAL else ""
+        tags = ", ".join(local.tags()[:10])
+        if tags and not hint:
+            hint = f"Name a tag that is here: {tags}"
+        raise NotFound(error.message, hint=hint, subject=str(reference)) from error
+
+
+def _fallback(reference: Reference, error: InstallMLError, session: Session) -> Found:
+    try:
+        found = _found(session.local(reference), reference, remote=False)
     except NotFound:
         raise error from None
-    if isinstance(error, TransportError):
-        session.on_event(Notice(f"{error.message}; using the copy of {reference} on this machine"))
+    session.on_event(Notice(f"{error.message}; using the copy of {reference} on this machine"))
     return found
 
 

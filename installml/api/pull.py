@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import NotFound
 from ..events import Phase
-from ..reference import LOCAL
 from ..transfer import Copied, copy
-from .places import Found, find
+from .places import Found, find_remote, full
 from .results import PullResult
 from .session import AMBIENT, Session
 
@@ -14,7 +12,7 @@ __all__ = ["bring", "pull"]
 
 
 def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMBIENT) -> PullResult:
-    """Fetch a package into the local store, every byte checked.
+    """Fetch a package into the local store, every byte checked. The registry is asked, whatever is here already.
 
     Args:
         reference: The package.
@@ -22,17 +20,13 @@ def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMB
         session: Collaborators.
 
     Raises:
-        NotFound: No registry has it.
+        NotFound: Its registry does not have it.
+        ReferenceInvalid: It names no registry.
         NotAPackage: It is something else.
         IntegrityError: The registry sent other bytes than it named.
     """
     session.on_event(Phase("resolving", reference))
-    found = find(reference, session)
-    if found.reference.registry == LOCAL:
-        raise NotFound(
-            f"{found.reference.repository} names no registry to pull from",
-            hint=f"installml pull REGISTRY/{found.reference.repository}, or set INSTALLML_REGISTRY",
-        )
+    found = find_remote(full(reference, session), session)
     package = found.package()
     done = bring(found, session)
     return PullResult(
@@ -49,14 +43,13 @@ def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMB
 def bring(found: Found, session: Session) -> Copied:
     """Copy what was found into the local store under its own reference."""
     local = session.local(found.reference)
-    tag = found.reference.tag or ("" if "@" in str(found.reference) else "latest")
     session.store.prepare()
     with session.store.lease():
         return copy(
             found.source,
             local,
             found.descriptor,
-            tags=[tag or str(found.descriptor.digest)],
+            tags=[found.reference.tag or str(found.descriptor.digest)],
             jobs=session.jobs,
             on_event=session.on_event,
             phase="downloading",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from ..build.recipe import load_recipe
 from ..errors import NotFound, UsageError
 from ..events import Phase
 from ..reference import Reference
@@ -11,7 +13,7 @@ from ..spec.package import read_package
 from ..store.verified import read_manifest
 from ..transfer import copy
 from .build import made, named
-from .places import folder_of, is_folder
+from .places import folder_of, full, is_folder
 from .results import PushResult
 from .session import AMBIENT, Session
 
@@ -39,9 +41,7 @@ def push(source: str | Path, destination: str = "", *, tag: str = "", session: S
         if tag and destination:
             raise UsageError("a folder is pushed to one place", hint=f"installml push {text} -t {tag}")
         return push_folder(folder_of(text), tag or destination, session)
-    reference = session.qualify(text)
-    if not reference.tag and reference.digest is None:
-        reference = reference.with_tag("latest")
+    reference = full(text, session)
     target = _destination(destination, reference, session)
     local = session.local(reference)
     try:
@@ -81,17 +81,18 @@ def _destination(text: str, reference: Reference, session: Session) -> Reference
     target = session.qualify(text) if text else reference
     if target.digest is not None:
         return target  # kept without a tag, or under the one beside the digest
-    return target if target.tag else target.with_tag(reference.tag or "latest")
+    return replace(target, tag=target.tag or reference.tag)  # a digest alone moves no tag
 
 
 def push_folder(folder: Path, destination: str, session: Session) -> PushResult:
     """Build ``folder`` and send it; nothing is stored twice on this disk."""
+    target = named(destination, load_recipe(folder), session)
+    remote = session.remote(target)  # a name that cannot be meant is told before gigabytes are read
     package = made(folder, session)
-    target = named(destination, package, session)
     session.on_event(Phase("pushing", str(target)))
     done = copy(
         package,
-        session.remote(target),
+        remote,
         package.root,
         tags=[target.tag],
         jobs=session.jobs,

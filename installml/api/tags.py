@@ -13,9 +13,7 @@ __all__ = ["remove", "tag", "tags"]
 
 
 def _place(reference: Reference, local: bool, session: Session) -> Target:
-    if local or reference.registry == LOCAL or session.offline:
-        return session.local(reference)
-    return session.remote(reference)
+    return session.local(reference) if local or reference.registry == LOCAL else session.remote(reference)
 
 
 def tags(reference: str, *, local: bool = False, session: Session = AMBIENT) -> TagsResult:
@@ -30,7 +28,7 @@ def tags(reference: str, *, local: bool = False, session: Session = AMBIENT) -> 
         NotFound: There is no such repository.
     """
     full = session.qualify(reference)
-    found = tuple(_place(full, local, session).tags())
+    found = tuple(_place(full, local or session.offline, session).tags())
     name = full.repository if full.registry == LOCAL else f"{full.registry}/{full.repository}"
     return TagsResult(name, found)
 
@@ -82,5 +80,4 @@ def remove(reference: str, *, local: bool = False, dry_run: bool = False, sessio
         place.delete(root)
     elif not dry_run:
         place.untag(full.tag)
-    here = place is not None and (local or full.registry == LOCAL or session.offline)
-    return RemoveResult(full, "local store" if here else full.registry)
+    return RemoveResult(full, "local store" if local or full.registry == LOCAL else full.registry)
