@@ -55,6 +55,8 @@ class _Torn:
 class _TornError(InstallMLError):
     """What a source raises that loses its connection."""
 
+    reference = "torn"
+
 
 @contextlib.contextmanager
 def _refused(kind: type[InstallMLError]) -> Iterator[None]:
