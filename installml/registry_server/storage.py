@@ -31,7 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from ..digest import CHUNK, Digest, DigestInvalid
+from ..digest import CHUNK, Digest, DigestInvalid, hash_stream
 from ..errors import StoreUnusable
 from ..reference import check_repository, check_tag
 from ..spec.canonical import canonical
@@ -222,7 +222,7 @@ class Repository:
         have rotted.
         """
         target, pooled = self._blob(digest), self.storage.pooled(digest)
-        if not target.exists() and _same_size(pooled, finished) and _link(pooled, target):
+        if not target.exists() and _is_whole(pooled, digest, finished) and _link(pooled, target):
             finished.unlink(missing_ok=True)
         else:
             link_whole(finished, target)
@@ -387,9 +387,12 @@ def _unlink(path: Path) -> bool:
     return False
 
 
-def _same_size(one: Path, other: Path) -> bool:
+def _is_whole(pooled: Path, digest: Digest, fresh: Path) -> bool:
+    """Say whether the pool's bytes are still those of ``digest``; ``fresh`` holds them for certain."""
     with contextlib.suppress(OSError):
-        return one.stat().st_size == other.stat().st_size
+        if pooled.stat().st_size == fresh.stat().st_size:
+            with pooled.open("rb") as file:
+                return hash_stream(file, algorithm=digest.algorithm)[0] == digest
     return False
 
 

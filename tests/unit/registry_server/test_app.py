@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.types import Message
 
-from installml.registry_server import RunningRegistry, start
+from installml.registry_server import RegistryStorage, RequestRecord, RunningRegistry, app, start
 from installml.spec.canonical import MAX_MANIFEST
 from tests.contract.registry_protocol.place import (
     IMAGE,
@@ -117,3 +119,20 @@ def test_a_disk_that_fails_is_the_registrys_fault_and_no_path_is_told(place: Pla
     answer = expect(place.read("v1"), 500)
     assert answer.codes() == ["UNKNOWN"]
     assert str(registry.root).encode() not in answer.body
+
+
+def test_a_request_is_on_record_before_the_last_byte_of_its_answer_leaves(tmp_path: Path) -> None:
+    records: list[RequestRecord] = []
+    seen: list[tuple[str, int]] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        seen.append((message["type"], len(records)))
+
+    with RegistryStorage(tmp_path) as storage:
+        scope = {"type": "http", "method": "GET", "path": "/v2/", "query_string": b"", "headers": []}
+        asyncio.run(app(storage, on_request=records.append)(scope, receive, send))
+    assert seen == [("http.response.start", 0), ("http.response.body", 1)]
+    assert [(record.status, record.bytes_out) for record in records] == [(200, 2)]

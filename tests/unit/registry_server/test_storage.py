@@ -66,6 +66,14 @@ def test_the_last_deletion_frees_the_disk_and_an_earlier_one_does_not(storage: R
     assert files(storage.root) == []
 
 
+def test_a_deletion_leaves_the_blob_to_be_found_while_another_repository_has_it(storage: RegistryStorage) -> None:
+    one, two = storage.repository("acme/one"), storage.repository("acme/two")
+    push(one)
+    push(two)
+    assert one.delete_blob(DIGEST)
+    assert storage.repository("acme/three").mount(DIGEST, None)
+
+
 def test_pushing_a_blob_again_heals_it(storage: RegistryStorage) -> None:
     repository = storage.repository("acme/one")
     push(repository)
@@ -78,7 +86,7 @@ def test_pushing_a_blob_again_heals_it(storage: RegistryStorage) -> None:
 def test_a_rotten_pool_does_not_spread_to_a_new_repository(storage: RegistryStorage) -> None:
     push(storage.repository("acme/one"))
     for path in files(storage.root):
-        path.write_bytes(b"rotten")
+        path.write_bytes(b"X" + DATA[1:])
     push(storage.repository("acme/two"))
     assert read(storage.repository("acme/two")) == DATA
 
