@@ -115,7 +115,7 @@ class Endpoint:
         settings = self.settings if home else self.client.settings_for(urlsplit(url).netloc, self._api, self.settings)
 
         def request(authorization: str) -> Request:
-            own = {"Authorization": authorization} if authorization and home else {}
+            own = {"Authorization": authorization} if authorization else {}
             return Request(
                 method, url, {**(headers or {}), **own}, body, again or method in {"GET", "HEAD"}, follow, settings
             )

@@ -13,12 +13,10 @@ waits of random length within a deadline. The environment is never read: Network
 from __future__ import annotations
 
 import random as _random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -41,6 +39,8 @@ from .errors import (
 from .sites import bypasses_proxy, hostname, is_loopback, origin
 
 if TYPE_CHECKING:
+    import ssl
+
     from requests.adapters import HTTPAdapter
 
 __all__ = ["Blocks", "HostSettings", "HttpClient", "Network", "Request", "Response"]
@@ -153,6 +153,8 @@ class Response:
     @property
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait (RFC 9110, 10.2.3), or None."""
+        from email.utils import parsedate_to_datetime
+
         text = self.headers.get("Retry-After", "").strip()
         if text.isascii() and text.isdigit():
             return float(text[:9])
@@ -427,6 +429,8 @@ def _new_adapter(context: ssl.SSLContext) -> HTTPAdapter:
 
 
 def _context(ca_file: str | None, settings: HostSettings) -> ssl.SSLContext:
+    import ssl
+
     context = ssl.create_default_context()
     if not _has_trust_store():  # slim images: requests brings one
         from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -447,6 +451,8 @@ def _context(ca_file: str | None, settings: HostSettings) -> ssl.SSLContext:
 
 
 def _has_trust_store() -> bool:
+    import ssl
+
     paths = ssl.get_default_verify_paths()
     return bool(paths.cafile) or bool(paths.capath and any(Path(paths.capath).iterdir()))
 
@@ -470,6 +476,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _translate(error: BaseException, host: str, *, proxied: bool) -> TransportError:
     """Return our error for one of requests', urllib3's or the system's. Their texts carry URLs; ours do not."""
+    import ssl
+
     from urllib3 import exceptions as lower
 
     causes = list(_causes(error))
@@ -498,6 +506,8 @@ def _translate(error: BaseException, host: str, *, proxied: bool) -> TransportEr
 
 
 def _tls(error: ssl.SSLError | None, host: str) -> TLSFailed:
+    import ssl
+
     if isinstance(error, ssl.SSLCertVerificationError):
         return TLSFailed(f"the certificate of {host} is not trusted: {error.verify_message}", subject=host)
     reason = (error.reason if error else None) or "handshake failed"
