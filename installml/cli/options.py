@@ -80,7 +80,10 @@ class Format(StrEnum):
 
 
 FormatOpt = Annotated[
-    Format | None, typer.Option("--format", help="Text for people, or one JSON document.", rich_help_panel=_PANEL)
+    Format | None,
+    typer.Option(
+        "--format", metavar="text|json", help="Text for people, or one JSON document.", rich_help_panel=_PANEL
+    ),
 ]
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notices.", rich_help_panel=_PANEL)]
 VerboseOpt = Annotated[bool, typer.Option("--verbose", "-v", help="Name every blob.", rich_help_panel=_PANEL)]
@@ -98,7 +101,10 @@ JobsOpt = Annotated[
     typer.Option("--jobs", metavar="N", help="Most blobs moved at once.", min=1, max=64, rich_help_panel=_PANEL),
 ]
 ColorOpt = Annotated[
-    Color | None, typer.Option("--color", help="When to colour; NO_COLOR is honoured.", rich_help_panel=_PANEL)
+    Color | None,
+    typer.Option(
+        "--color", metavar="auto|always|never", help="When to colour; NO_COLOR is honoured.", rich_help_panel=_PANEL
+    ),
 ]
 DebugOpt = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.", rich_help_panel=_PANEL)]
 

@@ -112,7 +112,7 @@ def _notices(notices: Iterable[str]) -> Iterator[str]:
 def _moved(result: r.PushResult | r.CopyResult) -> str:
     there = result.blobs.get("exists", 0) + result.blobs.get("mounted", 0)
     known = f", {_count(there, 'blob')} already there" if there else ""
-    return f"{format_size(result.moved)} of {format_size(result.size)} moved{known}"
+    return f"{format_size(result.moved)} moved{known}"
 
 
 def _init(result: r.InitResult, _: Look) -> Lines:
