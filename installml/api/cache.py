@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,24 +32,31 @@ class CacheDamaged(IntegrityError):
             + (f"; needed by {', '.join(blob.needed_by)}" if blob.needed_by else "")
             for blob in damaged
         )
-        owner = next((blob.needed_by[0] for blob in damaged if blob.needed_by), "")
         super().__init__(
             f"{len(damaged)} of {verification.checked} blobs are damaged:{lines}",
-            hint=f"Fetch it again: installml remove --local {owner}; installml cache gc; installml pull {owner}"
-            if owner
-            else "Nothing needs them; remove them with: installml cache gc",
+            hint=_cure(sorted({owner for blob in damaged for owner in blob.needed_by})),
         )
+
+
+def _cure(owners: list[str]) -> str:
+    """Return what to type: everything that needs a damaged blob must let go of it before it is fetched again."""
+    if not owners:
+        return "Nothing needs them; remove them with: installml cache gc"
+    removals = "; ".join(f"installml remove --local {owner}" for owner in owners)
+    return f"Uninstall what is installed of it; {removals}; installml cache gc; then install or build it again."
 
 
 def _tree_size(folder: Path) -> int:
     """Return the bytes below ``folder`` that no other name shares."""
-    return sum(p.lstat().st_size for p in _own_files(folder))
+    return sum(_own_sizes(folder))
 
 
-def _own_files(folder: Path) -> Iterator[Path]:
+def _own_sizes(folder: Path) -> Iterator[int]:
     for path in folder.rglob("*") if folder.is_dir() else ():
-        if path.is_file() and not path.is_symlink() and path.lstat().st_nlink == 1:
-            yield path
+        with contextlib.suppress(FileNotFoundError):  # others may remove what is listed
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+                yield status.st_size
 
 
 def cache_df(*, session: Session = AMBIENT) -> CacheUsage:
@@ -75,14 +84,23 @@ def cache_gc(*, dry_run: bool = False, session: Session = AMBIENT) -> Collection
     session.on_event(Phase("collecting", str(session.home)))
     records = list(session.installed.records())
     done = collect(session.store, [record.descriptor for record in records], dry_run=dry_run)
-    keep = {record.runtime for record in records if record.runtime}
-    before = _tree_size(session.runtimes)
-    if dry_run:
-        going = [p for p in session.runtimes.glob("*") if p.name not in keep] if session.runtimes.is_dir() else []
-        return Collection(len(done.blobs), done.staging, len(going), done.freed + sum(map(_tree_size, going)), True)
-    gone = collect_runtimes(session.runtimes, keep)
-    freed = before - _tree_size(session.runtimes) if gone else 0
-    return Collection(len(done.blobs), done.staging, len(gone), done.freed + freed, False)
+    keep = {record.runtime for record in session.installed.records() if record.runtime}
+    going = [] if _busy(session) else _unused_runtimes(session.runtimes, keep)
+    size = sum(map(_tree_size, going))
+    gone = len(collect_runtimes(session.runtimes, keep)) if going and not dry_run else len(going)
+    return Collection(len(done.blobs), done.staging, gone, done.freed + size, dry_run)
+
+
+def _busy(session: Session) -> bool:
+    """Return whether somebody works on the store: an installation may use an environment that no record names yet.
+
+    ``collect`` has just removed the leases of processes that are gone.
+    """
+    return any((session.home / "ingest").glob("lease.*"))
+
+
+def _unused_runtimes(runtimes: Path, keep: set[str]) -> list[Path]:
+    return [p for p in runtimes.iterdir() if p.name not in keep] if runtimes.is_dir() else []
 
 
 def cache_verify(*, session: Session = AMBIENT) -> CacheVerification:

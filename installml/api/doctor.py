@@ -15,7 +15,7 @@ from ..errors import InstallMLError
 from ..hardware.probe import free_space
 from ..runtime.interpreter import choose
 from ..spec.units import format_size
-from ..store.files import unique_suffix, write_whole
+from ..store.files import disk_errors, unique_suffix, write_whole
 from ..store.materialise import WAYS, How
 from .results import DoctorFinding, DoctorReport
 from .session import AMBIENT, Session
@@ -37,7 +37,8 @@ def doctor(*, session: Session = AMBIENT) -> DoctorReport:
 def _guarded(check: Callable[[Session], Iterator[DoctorFinding]], session: Session) -> list[DoctorFinding]:
     name = check.__name__.strip("_").replace("_", " ")
     try:
-        return list(check(session))
+        with disk_errors(session.home):
+            return list(check(session))
     except InstallMLError as error:
         return [DoctorFinding(name, "problem", error.message, error.hint)]
 

@@ -6,11 +6,13 @@ checked; lay out; make the runtime environment; and only then write the record t
 
 from __future__ import annotations
 
-from ..digest import Digest
-from ..errors import InstallMLError, ModelError, NotFound, UsageError
+import contextlib
+from dataclasses import replace
+
+from ..errors import InstallMLError, IntegrityError, ModelError, NotFound, ReferenceInvalid, UsageError
 from ..events import Notice, Phase
 from ..hardware.match import require
-from ..reference import Reference
+from ..reference import Reference, check_tag
 from ..runtime.environment import Environment, ensure
 from ..runtime.errors import RuntimeFailed
 from ..runtime.lock import lock as make_lock
@@ -79,12 +81,24 @@ def install(
     session.store.prepare()
     with session.store.lease():
         done = bring(found, session)
-        record = _record(found, package, variant, runtime, allow_unsigned, session)
-    return _result(record, done.moved, unchanged=before == record.descriptor.digest)
+        environment = _environment(package, session.local(found.reference), session) if runtime else None
+        record = _record(found, package, variant, environment, allow_unsigned, session)
+        if environment is None and before is not None and before.descriptor.digest == record.descriptor.digest:
+            record = replace(record, runtime=before.runtime, python=before.python)  # one that is there is kept
+        session.installed.record(record)
+    return _result(record, done.moved, unchanged=before is not None and _same(before, record))
+
+
+def _same(before: Record, now: Record) -> bool:
+    return (before.descriptor.digest, before.runtime) == (now.descriptor.digest, now.runtime)
 
 
 def _version(found: Found, package: Package) -> str:
-    return tag_of(package.version) or found.reference.tag or found.descriptor.digest.short
+    """Return the version to install under: other tools' are free text, and only what can be a tag is a folder."""
+    try:
+        return check_tag(tag_of(package.version))
+    except ReferenceInvalid:
+        return found.reference.tag or found.descriptor.digest.short
 
 
 def _check_layers(package: Package, found: Found) -> None:
@@ -107,7 +121,7 @@ def _planned(found: Found, package: Package, variant: str, need: int) -> Install
         name=package.name,
         version=_version(found, package),
         digest=found.descriptor.digest,
-        size=package.size,
+        size=package.manifest.size,
         path="",
         variant=variant,
         signers=(),
@@ -121,23 +135,27 @@ def _planned(found: Found, package: Package, variant: str, need: int) -> Install
 
 
 def _record(
-    found: Found, package: Package, variant: str, runtime: bool, allow_unsigned: bool, session: Session
+    found: Found,
+    package: Package,
+    variant: str,
+    environment: Environment | None,
+    allow_unsigned: bool,
+    session: Session,
 ) -> Record:
-    local = session.local(found.reference)
-    environment = _environment(package, local, session) if runtime else None
+    """Lay the files out and return the record that will put them in use."""
     place = session.installed.place(found.reference, _version(found, package))
     session.on_event(Phase("linking", str(place), count=len(package.files)))
     with session.installed.staging(found.descriptor) as staging:
         files = [(file, session.store.blobs.path(file.descriptor.digest)) for file in package.files]
         linked = materialise(files, staging)
         path = session.installed.adopt(staging, place, found.descriptor)
-    record = Record(
+    return Record(
         reference=found.reference,
         name=package.name or found.reference.repository,
         version=_version(found, package),
         descriptor=found.descriptor,
         path=path,
-        size=package.size,
+        size=package.manifest.size,
         source=found.origin,
         variant=variant,
         linked=linked.how,
@@ -146,8 +164,6 @@ def _record(
         python=str(environment.python) if environment else "",
         allow_unsigned=allow_unsigned,
     )
-    session.installed.record(record)
-    return record
 
 
 def _document(package: Package, source: Source, path: str) -> bytes:
@@ -169,25 +185,36 @@ def _environment(package: Package, source: Source, session: Session) -> Environm
         return None
     if not lock and manifest.lock is not None:
         raise RuntimeFailed(f"{package.name} names a lock that is not in it", subject=package.name)
-    if not lock:
-        session.on_event(Notice(f"{package.name} was built without a lock; its requirements are resolved now"))
-        lock = make_lock(manifest.requirements, manifest.python, session.index)
     try:
+        if not lock:
+            session.on_event(Notice(f"{package.name} was built without a lock; its requirements are resolved now"))
+            lock = make_lock(manifest.requirements, manifest.python, session.index)
         return ensure(session.runtimes, lock, manifest.python, session.index, session.on_event)
-    except InstallMLError as error:
-        if not isinstance(error, ModelError) or error.hint:
+    except ModelError as error:
+        if error.hint:
             raise
-        raise RuntimeFailed(error.message, hint="installml install --no-runtime lays out the files alone") from error
+        hint = "installml install --no-runtime lays out the files alone"
+        raise type(error)(error.message, hint=hint, subject=error.subject) from error
 
 
-def _in_use(found: Found, package: Package, session: Session) -> Digest | None:
-    """Return the digest that is installed under this name and version now."""
+def _in_use(found: Found, package: Package, session: Session) -> Record | None:
+    """Return what is installed under this name and version now; what somebody has damaged is removed instead."""
     try:
-        return session.installed.read(
-            session.installed.place(found.reference, _version(found, package))
-        ).descriptor.digest
+        record = session.installed.read(session.installed.place(found.reference, _version(found, package)))
     except InstallMLError:
         return None
+    if record.descriptor.digest != found.descriptor.digest or _whole(record, package):
+        return record
+    session.installed.remove(record)
+    return None
+
+
+def _whole(record: Record, package: Package) -> bool:
+    """Return whether every file is there in its size: reading gigabytes is the business of ``cache verify``."""
+    try:
+        return all((record.path / f.path).stat().st_size == f.descriptor.size for f in package.files)
+    except OSError:
+        return False
 
 
 def _result(record: Record, moved: int, *, unchanged: bool) -> InstallResult:
@@ -218,25 +245,33 @@ def find_installed(reference: str | Reference, session: Session) -> Record:
         UsageError: Several models of that name come from different registries.
     """
     wanted = Reference.parse(reference) if isinstance(reference, str) else reference
-    found = session.installed.find(wanted)
+    preferred = session.qualify(wanted)
+    found = session.installed.find(preferred) or session.installed.find(wanted)
     registries = sorted({record.reference.registry for record in found})
     if len(registries) > 1:
-        preferred = session.qualify(wanted)
-        own = [record for record in found if record.reference.registry == preferred.registry]
-        if not own:
-            raise UsageError(
-                f"{wanted} is installed from {' and '.join(registries)}",
-                hint=f"Name one: {registries[0]}/{wanted}",
-                subject=str(wanted),
-            )
-        found = own
+        raise UsageError(
+            f"{wanted} is installed from {' and '.join(registries)}",
+            hint=f"Name one: {registries[0]}/{wanted}",
+            subject=str(wanted),
+        )
     if not found:
         raise NotFound(f"{wanted} is not installed", hint=f"installml install {wanted}", subject=str(wanted))
-    return found[0]
+    return max(found, key=_age)
+
+
+def _age(record: Record) -> tuple[int, int]:
+    """Return when it was installed; two installations may fall into one second."""
+    try:
+        return record.installed_at, (record.path.parent / "record.json").stat().st_mtime_ns
+    except OSError:
+        return record.installed_at, 0
 
 
 def uninstall(reference: str, *, session: Session = AMBIENT) -> UninstallResult:
-    """Remove an installed model and its refs in the local store; its content goes with the next ``cache gc``.
+    """Remove an installed model; its content goes with the next ``cache gc``.
+
+    What a registry gave is forgotten by the local store as well. What was built here stays until
+    ``remove --local``: there may be no other copy.
 
     Args:
         reference: The installed model.
@@ -247,11 +282,8 @@ def uninstall(reference: str, *, session: Session = AMBIENT) -> UninstallResult:
     """
     record = find_installed(reference, session)
     session.installed.remove(record)
-    local = session.local(record.reference)
-    others = [r for r in session.installed.records() if r.descriptor.digest == record.descriptor.digest]
-    if not others:
-        try:
-            local.delete(record.descriptor)
-        except NotFound:
-            pass  # its content is gone already; what was asked for is done
+    fetched = record.source == record.reference.registry
+    if fetched and not any(r.descriptor.digest == record.descriptor.digest for r in session.installed.records()):
+        with contextlib.suppress(NotFound, IntegrityError):  # gone or damaged: what was asked for is done
+            session.local(record.reference).delete(record.descriptor)
     return UninstallResult(record.reference, record.name, record.version, str(record.path))

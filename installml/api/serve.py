@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,28 +43,23 @@ def _installed(target: str | Path, session: Session, allow_unsigned: bool) -> Re
         folder = folder_of(text)
         recipe = load_recipe(folder)
         # Under the local name, whatever the default registry is: a folder is nobody else's.
-        name = f"{recipe.name}:{tag_of(recipe.version)}"
-        local = Reference.parse(name)
-        here = _without_default(session)
-        build(folder, tag=name, session=here)
-        install(name, allow_unsigned=allow_unsigned, session=here)
-        return find_installed(Reference(LOCAL, local.repository, local.tag), session)
+        local = Reference(LOCAL, recipe.name, tag_of(recipe.version))
+        build(folder, tag=str(local), session=session)
+        install(str(local), allow_unsigned=allow_unsigned, session=session)
+        return find_installed(local, session)
     try:
         record = find_installed(text, session)
-        if record.runtime or not _engine_needed(record):
-            return record
     except NotFound:
-        pass
-    install(text, allow_unsigned=allow_unsigned, session=session)
-    return find_installed(text, session)
+        installed = install(text, allow_unsigned=allow_unsigned, session=session)
+        return find_installed(installed.reference, session)
+    if not _runnable(record):  # installed with --no-runtime, or its Python has left this machine
+        install(str(record.reference), allow_unsigned=allow_unsigned, session=session)
+        record = find_installed(record.reference, session)
+    return record
 
 
-def _without_default(session: Session) -> Session:
-    return replace(session, default_registry="")
-
-
-def _engine_needed(record: Record) -> bool:
-    return _runtime(record).engine != "none"
+def _runnable(record: Record) -> bool:
+    return Path(record.python).is_file() if record.runtime else _runtime(record).engine == "none"
 
 
 def _runtime(record: Record) -> RuntimeManifest:
@@ -241,10 +235,15 @@ def predict(
 
 
 def _serving(target: str, session: Session) -> list[records.Record]:
+    """Return the servers that run what ``target`` names: a bare name is a server's, a reference one digest's."""
     try:
-        return records.find(session.servers, _last(target))
+        found = records.find(session.servers, _last(target))
+        if _last(target) == target:
+            return found
+        wanted = str(find_installed(target, session).descriptor.digest)
     except NotFound:
         return []
+    return [server for server in found if server.digest == wanted]
 
 
 def _once(
@@ -306,6 +305,8 @@ def test(
         ModelError: The model failed.
         UsageError: There is no example, or ``record`` is asked for something that is no folder.
     """
+    if record and not (isinstance(target, Path) or is_folder(target)):
+        raise UsageError("an answer is recorded in a model folder", hint="installml test DIR --record")
     installed = _installed(target, session, allow_unsigned)
     manifest = _runtime(installed)
     session.on_event(Phase("testing", installed.name))
@@ -321,8 +322,6 @@ def test(
 
 
 def _record_answer(target: str | Path, manifest: RuntimeManifest, answer: dict[str, Any]) -> str:
-    if not (isinstance(target, Path) or is_folder(str(target))):
-        raise UsageError("an answer is recorded in a model folder", hint="installml test DIR --record")
     path = folder_of(str(target)) / (manifest.expected or "expected.json")
     write_whole(path, json.dumps(json.loads(canonical({"outputs": answer["outputs"]})), indent=1).encode() + b"\n")
     return str(path)
