@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .app import RequestRecord, app
+    from .application import RequestRecord, app
     from .auth import Auth
     from .faults import Faults
     from .running import RunningRegistry, serve, start
@@ -23,9 +23,9 @@ _HOMES = {
     "Auth": "auth",
     "Faults": "faults",
     "RegistryStorage": "storage",
-    "RequestRecord": "app",
+    "RequestRecord": "application",
     "RunningRegistry": "running",
-    "app": "app",
+    "app": "application",
     "serve": "running",
     "start": "running",
 }

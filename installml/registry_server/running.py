@@ -1,7 +1,7 @@
 """Running the registry on a socket: in a thread of this process, or blocking until somebody stops it.
 
-Here: uvicorn, TLS, signals, ports. Not here: the protocol (app), the policy of what may be exposed to whom beyond
-``check_exposure``, and any printing (cli).
+Here: uvicorn, TLS, signals, ports, and what may be exposed to other machines. Not here: the protocol (application),
+any printing (cli).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import InstallMLError, SettingInvalid, UsageError
-from .app import RequestRecord, app
+from .application import RequestRecord, app
 from .auth import Auth
 from .storage import RegistryStorage
 
