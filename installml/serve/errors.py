@@ -89,4 +89,4 @@ class TokenMissing(UsageError):
     """A server that others can reach needs a token."""
 
     reference = "token-missing"
-    default_hint = "Serve on 127.0.0.1, or let a token be made with --token auto."
+    default_hint = "Serve on 127.0.0.1, or give a token with --token-file FILE."
