@@ -171,7 +171,7 @@ def versioned(data: bytes, origin: str, known: tuple[str, ...], read: Callable[[
             hint="pip install --upgrade installml",
         )
     keys = root.mapping(("schemaVersion", *known), ("schemaVersion",))
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION or version is True:  # in Python true is 1
         root.fail(f"schemaVersion must be {SCHEMA_VERSION}")
     result = read(keys)
     if root.violations:

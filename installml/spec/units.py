@@ -26,7 +26,7 @@ def parse_size(text: str) -> int:
     Raises:
         QuantityInvalid: Another unit, or no number.
     """
-    match = _SIZE.fullmatch(text.strip())
+    match = _SIZE.fullmatch(text)
     if match is None or match[2] not in _UNITS:
         raise QuantityInvalid(f"{text[:80]!r} is not a size", hint="Write bytes or a unit: 512MiB, 20GiB, 1.5GB.")
     return int(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
@@ -56,7 +56,7 @@ def parse_bound(text: str) -> tuple[str, tuple[int, ...]]:
     Raises:
         QuantityInvalid: It is none.
     """
-    match = _BOUND.fullmatch(text.strip())
+    match = _BOUND.fullmatch(text)
     if match is None:
         raise QuantityInvalid(f"{text[:80]!r} is not a version bound", hint="Write for example >=8.0.")
     return match[1] or ">=", version_key(match[2])
