@@ -31,6 +31,7 @@ from .errors import (
     Unsupported,
 )
 from .http import Response
+from .sites import canonical_host
 
 __all__ = ["Complaint", "document", "failure", "read_complaint"]
 
@@ -120,7 +121,7 @@ def failure(response: Response, what: str, *, known: Sequence[tuple[str, str]] =
     said = f"{said}: {complaint.message}" if said and complaint.message else said or complaint.message
     text = f"{response.place} answered {response.status} for {what}" + (f" ({said})" if said else "")
     searched = f"{said} {complaint.detail}".lower()
-    hint = next((hint for piece, hint in known if piece in searched), "") or _wait_hint(kind, response.retry_after)
+    hint = next((hint for piece, hint in known if piece in searched), "") or _hint(kind, response)
     return kind(
         text,
         hint=hint,
@@ -142,10 +143,12 @@ def _kind(status: int, codes: tuple[str, ...]) -> type[RegistryError]:
     return _BY_STATUS.get(status, Refused if 400 <= status < 500 else UnexpectedAnswer)
 
 
-def _wait_hint(kind: type[RegistryError], seconds: float | None) -> str:
-    if kind is not RateLimited or seconds is None:
-        return ""
-    return f"The registry asks to wait {seconds:.0f} seconds before the next try."
+def _hint(kind: type[RegistryError], response: Response) -> str:
+    if kind is Unauthorized:
+        return f"Log in with: installml login {canonical_host(response.place)}"
+    if kind is RateLimited and response.retry_after is not None:
+        return f"The registry asks to wait {response.retry_after:.0f} seconds before the next try."
+    return ""
 
 
 def document(response: Response, cap: int, what: str) -> Any:

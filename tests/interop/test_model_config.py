@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -66,12 +67,12 @@ def _fits(kind: str, item: Any) -> bool:
         return isinstance(item, bool)
     if kind == "layers":
         return bool(item == "layers")
-    each = {
+    each: Callable[[str], object] = {
         TEXTS: lambda text: isinstance(text, str),
         "languages": lambda text: re.fullmatch("[a-z]{2}", text),
-        "digests": DIGEST.fullmatch,
-        "modalities": MODALITIES.__contains__,
-        "": lambda _: True,
+        "digests": lambda text: DIGEST.fullmatch(text),
+        "modalities": lambda text: text in MODALITIES,
+        "": bool,
     }[kind]
     return isinstance(item, list) and all(each(text) for text in item) and (kind != "digests" or bool(item))
 
