@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from installml.api.session import Session
-from installml.config import load
-from installml.events import Event, Notice
 from installml.registry_server import RunningRegistry, start
-
-RECIPE = """\
-name: {name}
-version: {version}
-license: Apache-2.0
-description: Says whether a text is friendly.
-"""
+from tests.unit.api.kit import Heard, make_model, make_session
 
 
 @pytest.fixture
@@ -31,12 +24,9 @@ def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
 @pytest.fixture
 def open_session(tmp_path: Path) -> Callable[..., Session]:
     """Return a function that makes a session; ``home`` names its folder, flags and parts of it may be given."""
-    user = tmp_path / "user"
-    user.mkdir()
 
-    def open_(home: str = "home", *, flags: dict[str, Any] | None = None, **parts: Any) -> Session:
-        settings = load({"home": str(tmp_path / home), **(flags or {})}, {"HOME": str(user)}, folder=tmp_path)
-        return replace(settings.session(), **parts)
+    def open_(home: str = "home", **parts: Any) -> Session:
+        return make_session(tmp_path / home, tmp_path / "user", **parts)
 
     return open_
 
@@ -47,40 +37,14 @@ def session(open_session: Callable[..., Session]) -> Session:
 
 
 @pytest.fixture
-def make_model(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a model folder."""
-
-    def make(
-        name: str = "acme/sentiment", version: str = "1.0.0", *, more: str = "", folder: str = "model", **files: str
-    ) -> Path:
-        path = tmp_path / folder
-        path.mkdir(exist_ok=True)
-        (path / "installml.yaml").write_text(RECIPE.format(name=name, version=version) + more)
-        (path / "weights.bin").write_bytes(bytes(range(256)) * 64)
-        for file, text in files.items():
-            (path / file.replace("_", ".")).write_text(text)
-        return path
-
-    return make
+def write_model(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes the model folder."""
+    return partial(make_model, tmp_path / "model")
 
 
 @pytest.fixture
-def model(make_model: Callable[..., Path]) -> Path:
-    return make_model()
-
-
-class Heard:
-    """A listener that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def __call__(self, event: Event) -> None:
-        self.events.append(event)
-
-    @property
-    def notices(self) -> list[str]:
-        return [event.message for event in self.events if isinstance(event, Notice)]
+def model(write_model: Callable[..., Path]) -> Path:
+    return write_model()
 
 
 @pytest.fixture
@@ -88,6 +52,10 @@ def heard() -> Heard:
     return Heard()
 
 
-def files_below(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder with its bytes."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+@pytest.fixture
+def closed_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
