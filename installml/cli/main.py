@@ -53,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], cli: Cli) -> int:
-    from typer import Abort, Exit, TyperException
+    from typer import Abort, TyperException
 
     from ..errors import InstallMLError
     from .report import InternalError, Stopped
-    from .screen import OutputClosed
+    from .screen import Ended
     from .usage import translate
 
     error: InstallMLError
@@ -66,10 +66,8 @@ def _run(words: list[str], cli: Cli) -> int:
         if code != INTERRUPTED:
             return code
         error = Stopped()
-    except OutputClosed:
-        return 1
-    except Exit as exit_:
-        return exit_.exit_code
+    except Ended as ended:
+        return ended.code
     except (KeyboardInterrupt, Abort):
         error = Stopped()
     except TyperException as refused:

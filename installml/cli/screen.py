@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Color", "OutputClosed", "Screen", "plain"]
+__all__ = ["Color", "Ended", "OutputClosed", "Screen", "plain"]
 
 _KEPT = "\n\t"
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -35,8 +35,19 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-class OutputClosed(Exception):
+class Ended(Exception):
+    """A command is over with this exit code, and has said what there was to say."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class OutputClosed(Ended):
     """Whoever read standard output has gone; there is nobody to tell."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
 
 
 class Color(StrEnum):

@@ -22,13 +22,9 @@ def logs(cli: Cli, target: ServerArg, *, follow: FollowOpt = False) -> None:
     from ...api.serve import logs as run
     from ..result import LogChunk
 
-    with cli.session() as session:
-        text = run(target, follow=follow, session=session)
-        if not follow:
-            cli.show(LogChunk("".join(text)))
-            return
-        for chunk in text:
-            cli.show(LogChunk(chunk))
+    text = run(target, follow=follow, session=cli.settings().session())
+    for chunk in text if follow else ["".join(text)]:
+        cli.show(LogChunk(chunk))
 
 
 def stop(cli: Cli, target: OptionalServerArg = "", *, all: AllOpt = False) -> None:  # noqa: A002

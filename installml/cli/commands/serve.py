@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from ...errors import UsageError
 from ..context import Cli
 from ..options import (
@@ -18,6 +16,7 @@ from ..options import (
     TlsKeyOpt,
     TokenFileOpt,
 )
+from ..screen import Ended
 
 if TYPE_CHECKING:
     from ...api.results import RunningServer
@@ -77,7 +76,7 @@ def serve(
             on_ready=ready,
             session=session,
         )
-    raise typer.Exit(code)
+    raise Ended(code)
 
 
 def _token(cli: Cli, path: str) -> str:
