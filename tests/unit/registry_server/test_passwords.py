@@ -11,7 +11,8 @@ import pytest
 
 from installml.registry_server.passwords import HtpasswdInvalid, Users, hash_password
 
-BCRYPT = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
+# of "open sesame"; fixed, since a parameter of tests must not differ between runs
+BCRYPT = "$2b$04$pvnbqWcyOevLhVfV4qmZ1O.wrD0sTfsDVHh8JUvsIv5vTqnIOsQ6K"
 SALT = b"salt of sixteen b"
 SCRYPT = "scrypt$1024$8$1${}${}".format(
     base64.b64encode(SALT).decode(),
