@@ -115,7 +115,7 @@ def descriptors(media_types: st.SearchStrategy[str] | None = None) -> st.SearchS
     layer = st.sampled_from([layer_media_type(role) for role in Role])
     return st.builds(
         Descriptor,
-        media_type=media_types or layer,
+        media_type=layer if media_types is None else media_types,
         digest=digests(),
         size=st.integers(0, 1 << 50),
         annotations=annotation_maps(),
