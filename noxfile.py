@@ -33,11 +33,12 @@ def _install(session: nox.Session, *groups: list[str]) -> None:
     for attempt in range(3):
         try:
             session.install(*wanted)
-            return
         except nox.command.CommandFailed:
             if attempt == 2:
                 raise
             session.log("installing failed; trying again")
+        else:
+            return
 
 
 @nox.session
