@@ -294,9 +294,8 @@ def test_remove_by_digest_takes_the_package_away(machine: Machine) -> None:
         remove(f"{name}@{digest}", session=session)
 
 
+@pytest.mark.parametrize("place", [how for how in EVERY if how.https], ids=str, indirect=True)
 def test_a_registry_with_a_private_authority_is_not_spoken_to_before_that_is_named(machine: Machine) -> None:
-    if not machine.place.tls:
-        return
     del machine.environ["INSTALLML_CONFIG"]
     with pytest.raises(TLSFailed, match="not trusted") as refused:
         tags(machine.place.name(), session=machine.session())

@@ -18,7 +18,10 @@ import pytest
 
 from installml.api.build import build
 from installml.digest import Digest
-from installml.spec.media import IMAGE_MANIFEST, MODEL_CONFIG, MODEL_MANIFEST
+from installml.spec.descriptor import Descriptor
+from installml.spec.manifest import Manifest
+from installml.spec.media import IMAGE_MANIFEST, MODEL_CONFIG, MODEL_MANIFEST, Role
+from installml.spec.package import read_package
 from tests.interop.ground import FILES, session_at, write
 
 TEXT, TEXTS, FLAG, DATE = "text", "texts", "flag", "date"
@@ -147,3 +150,14 @@ def test_what_a_recipe_says_reaches_the_configuration(tmp_path: Path) -> None:
 )
 def test_the_rules_can_be_broken(broken: dict[str, Any]) -> None:
     assert violations(broken)
+
+
+def test_the_names_that_model_pack_had_before_are_read() -> None:
+    described = {
+        "org.cnai.model.filepath": "bin/run me.sh",
+        "org.cnai.model.file.metadata+json": json.dumps({"name": "run me.sh", "mode": 0o755, "typeflag": 0}),
+    }
+    layer = Descriptor.of(b"#!/bin/sh", "application/vnd.cnai.model.code.v1.raw", annotations=described)
+    config = Descriptor.of(b"{}", "application/vnd.cnai.model.config.v1+json")
+    (file,) = read_package(Manifest(config, (layer,), "application/vnd.cnai.model.manifest.v1+json"), "x").files
+    assert (file.path, file.role, file.form, file.mode) == ("bin/run me.sh", Role.CODE, "raw", 0o755)
