@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from ..errors import UsageError
 from ..events import Phase
-from ..reference import LOCAL, parse_location
+from ..reference import parse_location
 from ..spec.descriptor import Descriptor
+from ..store.disk import DiskRepository
 from ..store.layout import LayoutStore
 from ..store.protocol import Source
 from ..store.verified import read_manifest
@@ -58,9 +61,10 @@ def _copied(place: Source, root: Descriptor, tag: str, source: str, destination:
     target, pointer, location = open_place(destination, session)
     if ":" in pointer and pointer != str(root.digest):
         raise UsageError(f"{source} is {root.digest}, not what {destination} names", hint="Leave the digest out.")
-    if location.reference is not None and location.reference.registry == LOCAL:
+    if isinstance(target, DiskRepository):
         session.store.prepare()
-    with session.store.lease():
+    here = isinstance(place, DiskRepository) or isinstance(target, DiskRepository)
+    with session.store.lease() if here else nullcontext():
         done = transfer(
             place,
             target,
