@@ -1,4 +1,4 @@
-"""Helpers of the store's tests."""
+"""Fixtures of the store's tests."""
 
 from __future__ import annotations
 
