@@ -75,7 +75,7 @@ class EngineUnsupported(ModelError):
 class ServerFailed(ModelError):
     """The server did not come up, or does not answer."""
 
-    reference = "server-failed"
+    reference = "model-server-failed"
 
 
 class ServerNotFound(NotFound):

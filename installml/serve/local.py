@@ -81,7 +81,7 @@ def serve(
     make_folder(state)
     records.clear_logs(state)
     log = _Log(records.log_path(state, identity))
-    with log.file, _bound(plan) as listener, _signals_noted() as caught:
+    with log.file, bound(plan) as listener, _signals_noted() as caught:
         record = _record(plan, identity, listener, state)
 
         def ready() -> None:
@@ -111,12 +111,14 @@ def _signals_noted() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _bound(plan: ServePlan) -> socket.socket:
+def bound(plan: ServePlan) -> socket.socket:
+    """Return a socket bound to the plan's address, not yet listening."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             plan.host.strip("[]"), plan.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named: asyncio sets TCP_NODELAY on no others, and an answer would wait 40 ms for an ACK.
+        listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:

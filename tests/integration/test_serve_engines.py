@@ -48,7 +48,8 @@ def environment(*requirements: str) -> Path:
         if not finished.exists():
             try:
                 _uv("venv", "--allow-existing", "--python", sys.executable, str(folder))
-                _uv("pip", "install", "--python", str(python), *requirements)
+                # The worker writes no bytecode: without it, every start would compile the libraries again.
+                _uv("pip", "install", "--compile-bytecode", "--python", str(python), *requirements)
             except subprocess.CalledProcessError as error:
                 _cannot(f"the engines' environment cannot be made: {error.stderr[-300:]}")
             finished.touch()

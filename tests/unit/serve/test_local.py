@@ -144,6 +144,12 @@ def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path, state: Path) 
         local.start(doubler(tmp_path, python="/no/python"), state=state)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_the_listener_names_its_protocol_or_asyncio_would_let_answers_wait(host: str, tmp_path: Path) -> None:
+    with local.bound(doubler(tmp_path, host=host)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
 def test_a_port_in_use_is_named_with_the_cure(tmp_path: Path, state: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
