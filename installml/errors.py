@@ -225,7 +225,7 @@ class TrustError(InstallMLError):
 class HardwareError(InstallMLError):
     """This machine cannot run the package."""
 
-    reference = "hardware-unfit"
+    reference = "hardware"
     exit_code = 5
 
 

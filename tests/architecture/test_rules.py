@@ -75,3 +75,22 @@ def test_every_public_name_of_the_sdk_exists_and_is_sorted() -> None:
     assert installml.__all__ == sorted(installml.__all__)
     for name in installml.__all__:
         assert getattr(installml, name) is not None
+
+
+def test_every_error_of_every_room_has_an_identifier_of_its_own() -> None:
+    import importlib
+
+    from installml.errors import InstallMLError
+
+    for path in MODULES:
+        if "/worker/" not in name_of(path) and path.name != "__main__.py":
+            importlib.import_module("installml." + name_of(path).removesuffix(".py").replace("/", "."))
+    kinds, queue = set(), [InstallMLError]
+    while queue:
+        kind = queue.pop()
+        kinds.add(kind)
+        queue.extend(kind.__subclasses__())
+    own = [kind for kind in kinds if kind.__module__.startswith("installml.")]
+    references = sorted(kind.reference for kind in own if "reference" in vars(kind))
+    assert len(own) > 40
+    assert [name for name in references if references.count(name) > 1] == []
