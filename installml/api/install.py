@@ -283,7 +283,13 @@ def uninstall(reference: str, *, session: Session = AMBIENT) -> UninstallResult:
     record = find_installed(reference, session)
     session.installed.remove(record)
     fetched = record.source == record.reference.registry
-    if fetched and not any(r.descriptor.digest == record.descriptor.digest for r in session.installed.records()):
+    if fetched and not any(_twin(record, other) for other in session.installed.records()):
         with contextlib.suppress(NotFound, IntegrityError):  # gone or damaged: what was asked for is done
             session.local(record.reference).delete(record.descriptor)
     return UninstallResult(record.reference, record.name, record.version, str(record.path))
+
+
+def _twin(one: Record, other: Record) -> bool:
+    """Return whether both stand on the same refs: one package of one repository, installed under two versions."""
+    place = one.reference.registry, one.reference.repository, one.descriptor.digest
+    return place == (other.reference.registry, other.reference.repository, other.descriptor.digest)

@@ -46,7 +46,9 @@ def login(registry: str, *, username: str, password: str, session: Session = AMB
         )
     credentials = Credentials(username, password)
     session.open_registry_as(host, Fixed(credentials)).ping()
-    return LoginResult(host, username, session.credentials.save(host, credentials))
+    stored = session.credentials.save(host, credentials)
+    session.forget(host)
+    return LoginResult(host, username, stored)
 
 
 def logout(registry: str, *, session: Session = AMBIENT) -> LoginResult:
@@ -62,4 +64,5 @@ def logout(registry: str, *, session: Session = AMBIENT) -> LoginResult:
     host = _host(registry)
     if not session.credentials.erase(host):
         raise NotFound(f"no credentials are kept for {host}", subject=host)
+    session.forget(host)
     return LoginResult(host, "", "")

@@ -129,6 +129,10 @@ class Session:
         repository: Repository = self._registries[host].repository(reference.repository)
         return repository
 
+    def forget(self, host: str) -> None:
+        """Open the registry ``host`` anew next time: who we are there has changed."""
+        self._registries.pop(host, None)
+
     def machine(self) -> Machine:
         """Look at this machine, with the disk that the store is on."""
         if self.probe is not None:
