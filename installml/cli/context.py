@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ class Cli:
         stdin: Where it reads what is not a file.
         environ: The environment.
         subcommand: Name of the command below a group, or empty.
+        telling: Held by whoever tells the failure: it is told once.
         showing: What is drawn on the screen now and must go before anybody else writes there.
     """
 
@@ -45,6 +47,7 @@ class Cli:
     stdin: TextIO
     environ: Mapping[str, str]
     subcommand: str = ""
+    telling: threading.Lock = field(default_factory=threading.Lock)
     showing: list[Status] = field(default_factory=list)
 
     @classmethod

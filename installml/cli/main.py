@@ -90,17 +90,21 @@ def _command(words: list[str], cli: Cli) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _tell(error: InstallMLError, words: list[str], cli: Cli) -> None:
+def _tell(error: InstallMLError, words: list[str], cli: Cli) -> bool:
+    """Tell a failure, unless it is being told already."""
     from .report import report
     from .screen import Color, OutputClosed
     from .usage import wanted
 
+    if not cli.telling.acquire(blocking=False):
+        return False
     colour = wanted(words, "--color")
     screen = replace(cli.screen, color=Color(colour) if colour in list(Color) else Color.AUTO)
     for status in cli.showing:
         status.close()
     with contextlib.suppress(OutputClosed):
         report(error, screen, as_json=wanted(words, "--format") == "json", debug="--debug" in words)
+    return True
 
 
 @contextlib.contextmanager
@@ -122,8 +126,8 @@ def _interruptible(words: list[str], cli: Cli, *, leave: bool) -> Iterator[None]
     def give_up() -> None:
         from .report import Stopped
 
-        _tell(Stopped(), words, cli)
-        _leave(INTERRUPTED)
+        if _tell(Stopped(), words, cli):
+            _leave(INTERRUPTED)
 
     timer = threading.Timer(GRACE, give_up)
     timer.daemon = True

@@ -46,6 +46,7 @@ def terminal(program: list[str]) -> Iterator[Callable[..., Any]]:
             env=os.environ | {"TERM": "xterm-256color"} | environ,
             dimensions=(24, columns),
             encoding="utf-8",
+            codec_errors="replace",  # an interruption may cut a character in two
             timeout=60,
         )
         children.append(child)
