@@ -70,7 +70,7 @@ def test_json_has_all_that_scripts_need() -> None:
     assert error_json(error) == {
         "schemaVersion": 1,
         "kind": "Error",
-        "reference": "hardware-unfit",
+        "reference": HardwareError.reference,
         "message": "no GPU here: b",
         "hint": "h\ni",
         "subject": "acme/x",
