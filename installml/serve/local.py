@@ -151,16 +151,18 @@ async def _run(plan: ServePlan, listener: socket.socket, log: _Log, ready: Calla
     models = Supervisor(plan, log.file, log)
 
     def settled() -> None:
-        if models.failure is None:
+        try:
+            if models.failure is not None:
+                raise models.failure
             ready()
-        elif not started:
+        except InstallMLError as error:
+            failures.append(error)
             server.should_exit = True
-        started.append(True)
 
-    started: list[bool] = []
+    failures: list[InstallMLError] = []
     server = uvicorn.Server(_config(plan, build(models, settled, log)))
     await server.serve(sockets=[listener])
-    return models.failure
+    return models.failure or next(iter(failures), None)
 
 
 def _config(plan: ServePlan, app: Any) -> uvicorn.Config:

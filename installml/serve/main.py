@@ -5,10 +5,12 @@ Says on FD, in one line of JSON, that the model answers or why it does not; exit
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: list[str]) -> int:
@@ -24,18 +26,19 @@ def main(arguments: list[str]) -> int:
 
     state, identity, descriptor = Path(arguments[0]), arguments[1], int(arguments[2])
     os.set_inheritable(descriptor, False)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as news:
 
-        def ready(record: Record) -> None:
-            news.write(json.dumps({"record": as_json(record)}) + "\n")
-            news.close()
+    def tell(news: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # the caller has left; the server stays
+            os.write(descriptor, json.dumps(news).encode() + b"\n")
 
-        try:
-            return serve(from_json(json.load(sys.stdin)), state=state, on_ready=ready, identity=identity)
-        except InstallMLError as error:
-            if not news.closed:
-                news.write(json.dumps({"message": error.message, "hint": error.hint}) + "\n")
-            return error.exit_code
+    def ready(record: Record) -> None:
+        tell({"record": as_json(record)})
+
+    try:
+        return serve(from_json(json.load(sys.stdin)), state=state, on_ready=ready, identity=identity)
+    except InstallMLError as error:
+        tell({"message": error.message, "hint": error.hint})
+        return error.exit_code
 
 
 if __name__ == "__main__":

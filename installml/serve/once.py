@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,14 +46,27 @@ def infer_with(plan: ServePlan, make: MakeRequest, *, log: Path) -> dict[str, An
     with disk_errors(log):
         file = log.open("ab")
     with file:
-        return asyncio.run(_ask(plan, make, file))
+        return _run(_ask(plan, make, file))
+
+
+def _run(question: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """Run it here, or beside a loop that runs here already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(question)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, question).result()
 
 
 async def _ask(plan: ServePlan, make: MakeRequest, file: BinaryIO) -> dict[str, Any]:
-    worker = await Worker.start(plan, file)
+    worker, patience_s = await Worker.start(plan, file), 0.0
     try:
         asked = oip.parse(oip.decode(oip.dump(make(worker.metadata))), worker.metadata)
         tensors = await worker.infer(asked.tensors, asked.outputs)
-        return oip.decode(oip.dump(oip.answer(tensors, asked, name=plan.name, version=plan.version)))  # type: ignore[no-any-return]
+        answer: dict[str, Any] = oip.answer(tensors, asked, name=plan.name, version=plan.version)
+        patience_s = plan.limits.drain_timeout_s
     finally:
-        await worker.close(plan.limits.drain_timeout_s)
+        await worker.close(patience_s)
+    value: dict[str, Any] = oip.decode(oip.dump(answer))
+    return value

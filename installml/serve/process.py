@@ -102,7 +102,7 @@ class Worker:
 
     async def _listen(self) -> None:
         while (frame := await self._read()) is not None:
-            future = self._waiting.pop(frame.fields.get("id", 0), None)
+            future = self._waiting.pop(int(frame.fields.get("id") or 0), None)
             if future is not None and not future.done():
                 future.set_result(frame)
 

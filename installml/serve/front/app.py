@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...version import __version__
 from ...errors import InstallMLError
+from ...version import __version__
 from .. import oip
 from ..errors import ModelFailed, ModelUnavailable, ModelUnknown, RequestInvalid
 from .guard import BearerToken, read_body

@@ -70,7 +70,8 @@ class Supervisor:
         except ModelError as error:
             self.state, self.failure = State.FAILED, error
             self._tell(f"gave up: {error.message}")
-            settled()
+            if self._worker is None:  # it never was ready
+                settled()
 
     async def _serve_once(self, ready: Callable[[], None]) -> None:
         """Load, be ready, and come back when the worker has died."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -365,6 +366,35 @@ def test_asking_once_answers_checks_and_fails_as_a_server_does(tmp_path: Path) -
         infer_once(plan, rows([98, 0]), log=log)
     with pytest.raises(WorkerFailed, match="the package has no other"):
         infer_once(replace(plan, runtime=replace(plan.runtime, entrypoint="other.py:Model")), {}, log=log)
+
+
+def test_asking_once_works_where_an_event_loop_runs_already_as_in_a_notebook(tmp_path: Path) -> None:
+    plan = doubler(tmp_path)
+
+    async def cell() -> dict[str, Any]:
+        return infer_once(plan, rows([1, 2]), log=tmp_path / "log")
+
+    assert asyncio.run(cell())["outputs"][0]["data"] == [2.0, 4.0]
+
+
+def test_a_server_whose_record_cannot_be_written_says_so_and_ends(tmp_path: Path, state: Path) -> None:
+    script = (
+        "import pathlib, json, sys\n"
+        "from installml.errors import InstallMLError\n"
+        "from installml.serve import local, plan\n"
+        "def ready(record): raise InstallMLError('nobody listens')\n"
+        "wishes = plan.from_json(json.load(sys.stdin))\n"
+        f"state = pathlib.Path({str(state)!r})\n"
+        "try: local.serve(wishes, state=state, on_ready=ready)\n"
+        "except InstallMLError as error: print(error)"
+    )
+    here = {**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2])}
+    given = json.dumps(doubler(tmp_path).to_json())
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=given, capture_output=True, text=True, env=here, timeout=120, check=True
+    )
+    assert done.stdout.strip() == "nobody listens"
+    assert records.servers(state) == []
 
 
 # Records and logs
