@@ -384,6 +384,17 @@ def test_a_spoofed_realm_catches_nothing(monkeypatch: pytest.MonkeyPatch, creden
             assert [(a.method, a.authorization, a.body) for a in stranger.asked] == [("GET", "", b"")]
 
 
+def test_a_challenge_from_behind_a_redirect_is_not_the_registrys() -> None:
+    with site(lambda _: Answer(401, {"WWW-Authenticate": "Basic"})) as storage:
+
+        def registry(asked: Asked) -> Answer:
+            return Answer(body=b"{}") if asked.path == "/v2/" else Answer(307, {"Location": f"{storage.url}/blob"})
+
+        with site(registry) as here:
+            assert fetch(Endpoint(here.address, client(), Fixed(ANN))) == 401
+            assert {a.authorization for a in (*here.asked, *storage.asked)} == {""}
+
+
 def test_a_token_servers_redirect_to_a_stranger_carries_no_credentials() -> None:
     with site(lambda _: Answer(body=b'{"token": "t"}')) as stranger:
 
