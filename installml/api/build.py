@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..build.assemble import BuiltPackage, Taker, assemble, hash_only
@@ -25,6 +26,8 @@ from .session import AMBIENT, Session
 __all__ = ["build", "made"]
 
 MAX_REQUIREMENTS = 1 << 20
+RECORDED = "expected.json"
+"""Where ``test --record`` writes the answer when the recipe names no other file."""
 
 
 def build(folder: str | Path, *, tag: str = "", to: str = "", session: Session = AMBIENT) -> BuildResult:
@@ -86,6 +89,7 @@ def made(folder: Path, session: Session, take: Taker = hash_only) -> BuiltPackag
     recipe = load_recipe(folder)
     weights = frozenset({recipe.runtime.model} - {""})
     selection = select(folder, recipe.files, weights)
+    recipe = _with_recorded_answer(recipe, selection)
     _check_named_files(recipe, selection, folder)
     requirements, locked, notices = _requirements(folder, recipe, session)
     runtime = RuntimeManifest(
@@ -115,6 +119,15 @@ def made(folder: Path, session: Session, take: Taker = hash_only) -> BuiltPackag
     )
 
 
+def _with_recorded_answer(recipe: Recipe, selection: Selection) -> Recipe:
+    """Return the recipe with the answer that ``test --record`` left, unless it names one itself."""
+    runtime = recipe.runtime
+    recorded = any(file.path == RECORDED for file in selection.files)
+    if not recorded or runtime.expected or not runtime.example:
+        return recipe
+    return replace(recipe, runtime=replace(runtime, expected=RECORDED))
+
+
 def _check_named_files(recipe: Recipe, selection: Selection, folder: Path) -> None:
     """Refuse a recipe that names files which are not packaged."""
     present = {file.path for file in selection.files}
@@ -132,7 +145,10 @@ def _check_named_files(recipe: Recipe, selection: Selection, folder: Path) -> No
         if path and path not in present and not any(name.startswith(f"{path}/") for name in present)
     ]
     if missing:
-        raise RecipeInvalid(str(folder), missing, hint="Correct the recipe, or files.include and files.exclude.")
+        hint = "Correct the recipe, or files.include and files.exclude."
+        if runtime.expected and not (folder / runtime.expected).exists():
+            hint = f"Leave runtime.expected out until an answer is recorded: installml test {folder} --record"
+        raise RecipeInvalid(str(folder), missing, hint=hint)
 
 
 def _requirements(folder: Path, recipe: Recipe, session: Session) -> tuple[tuple[str, ...], bytes, tuple[str, ...]]:

@@ -16,6 +16,7 @@ __all__ = ["hardware"]
 
 def _facts(machine: Machine) -> dict[str, Any]:
     facts = asdict(machine)
+    facts["diskFree"] = facts.pop("disk_free")
     return facts | {"features": sorted(machine.features), "accelerators": list(facts["accelerators"])}
 
 

@@ -174,10 +174,11 @@ class TagResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class RemoveResult(Result):
-    """A tag or manifest was removed from ``place``: a registry or the local store."""
+    """A tag or manifest was removed from ``place``, a registry or the local store, or with ``dry_run`` would be."""
 
     reference: Reference
     place: str
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from ..spec.recipe import tag_of
 from ..spec.runtime import RuntimeManifest, parse_runtime
 from ..store.files import disk_errors, write_whole
 from ..store.installed import Record
-from .build import build
+from .build import RECORDED, build
 from .install import find_installed, install
 from .places import folder_of, is_folder
 from .results import PredictResult, RunningServer, ServerList, StopResult, TestResult
@@ -221,29 +221,42 @@ def predict(
         RequestInvalid: The model cannot take it; names the input.
         ModelError: The model failed.
     """
-    served = [] if isinstance(target, Path) or is_folder(target) else _serving(target, session)
-    if served and (inputs is not None or request is not None):
-        client = served[0].client
-        asked = request if request is not None else oip.request_json(inputs or {}, client.metadata(served[0].name))
-        return _predicted(client.infer(served[0].name, asked), served[0].url)
-    record = _installed(target, session, allow_unsigned)
-    if inputs is None and request is None:
-        request = _example(record)
-    if served:
-        return _predicted(served[0].client.infer(served[0].name, request or {}), served[0].url)
-    return _predicted(_once(record, session, inputs, request), "")
+    server = _server(target, session)
+    if server is None:
+        record = _installed(target, session, allow_unsigned)
+        request = _example(record) if inputs is None and request is None else request
+        return _predicted(_once(record, session, inputs, request), "")
+    if request is None:
+        client = server.client
+        request = (
+            _example(_served(server, session))
+            if inputs is None
+            else oip.request_json(inputs, client.metadata(server.name))
+        )
+    return _predicted(server.client.infer(server.name, request), server.url)
 
 
-def _serving(target: str, session: Session) -> list[records.Record]:
-    """Return the servers that run what ``target`` names: a bare name is a server's, a reference one digest's."""
+def _server(target: str | Path, session: Session) -> records.Record | None:
+    """Return the server that ``target`` means: by its own name or id, or one that serves the very package named."""
+    if isinstance(target, Path) or is_folder(target):
+        return None
+    running_now = sorted(records.servers(session.servers), key=lambda record: record.started, reverse=True)
+    by_name = [record for record in running_now if target in (record.name, record.id)]
+    if by_name or not running_now:
+        return by_name[0] if by_name else None
     try:
-        found = records.find(session.servers, _last(target))
-        if _last(target) == target:
-            return found
-        wanted = str(find_installed(target, session).descriptor.digest)
+        digest = str(find_installed(target, session).descriptor.digest)
     except NotFound:
-        return []
-    return [server for server in found if server.digest == wanted]
+        return None
+    return next((record for record in running_now if record.digest == digest), None)
+
+
+def _served(server: records.Record, session: Session) -> Record:
+    """Return the installed model that a server serves."""
+    for record in session.installed.records():
+        if str(record.descriptor.digest) == server.digest:
+            return record
+    raise UsageError(f"what {server.name} serves is not installed any more", hint="Give a request with --input FILE.")
 
 
 def _once(
@@ -322,6 +335,6 @@ def test(
 
 
 def _record_answer(target: str | Path, manifest: RuntimeManifest, answer: dict[str, Any]) -> str:
-    path = folder_of(str(target)) / (manifest.expected or "expected.json")
+    path = folder_of(str(target)) / (manifest.expected or RECORDED)
     write_whole(path, json.dumps(json.loads(canonical({"outputs": answer["outputs"]})), indent=1).encode() + b"\n")
     return str(path)

@@ -80,4 +80,4 @@ def remove(reference: str, *, local: bool = False, dry_run: bool = False, sessio
         place.delete(root)
     elif not dry_run:
         place.untag(full.tag)
-    return RemoveResult(full, "local store" if local or full.registry == LOCAL else full.registry)
+    return RemoveResult(full, "local store" if local or full.registry == LOCAL else full.registry, dry_run)

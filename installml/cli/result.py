@@ -331,7 +331,7 @@ def _path(result: CachePath, _: Look) -> Lines:
 
 def _hardware(result: r.HardwareReport, look: Look) -> Lines:
     if result.fits is None:
-        yield from card({name.replace("_", " "): _fact(name, value) for name, value in result.machine.items()})
+        yield from card({_words(name): _fact(name, value) for name, value in result.machine.items()})
         return
     if result.fits:
         yield f"{_mark('ok', look)} {result.reference} fits{f': {result.variant}' if result.variant else ''}"
@@ -340,8 +340,12 @@ def _hardware(result: r.HardwareReport, look: Look) -> Lines:
     yield from (f"  - {shortfall}" for shortfall in result.shortfalls)
 
 
+def _words(name: str) -> str:
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name)
+
+
 def _fact(name: str, value: Any) -> str:
-    if name in ("memory", "disk_free"):
+    if name in ("memory", "diskFree"):
         return format_size(value) if value else "unknown"
     if name == "accelerators":
         return "; ".join(_accelerator(gpu) for gpu in value) or "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import urllib.error
 import urllib.request
@@ -32,7 +33,8 @@ def make_session(
 ) -> Session:  # fmt: skip
     """Return a session on ``home`` whose waits between attempts take no time."""
     user.mkdir(exist_ok=True)
-    settings = load({"home": str(home), **(flags or {})}, {"HOME": str(user), **(environ or {})}, folder=user)
+    around = {"HOME": str(user), "PATH": os.environ["PATH"], **(environ or {})}
+    settings = load({"home": str(home), **(flags or {})}, around, folder=user)
     client = HttpClient(settings.network(), settings.host_settings, sleep=lambda seconds: None)
     session = settings.session()
     parts.setdefault("open_registry_as", lambda host, source: Registry(host, client, source))
