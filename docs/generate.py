@@ -95,7 +95,10 @@ def _option(option: Any) -> tuple[str, str]:
 def modules() -> Iterator[types.ModuleType]:
     """Yield every module that may define an error: not the worker's, which run in the package's environment."""
     for found in pkgutil.walk_packages(installml.__path__, "installml."):
-        if not found.name.startswith(("installml.serve.worker", "installml.testing")) and "__main__" not in found.name:
+        if (
+            not found.name.startswith(("installml.serving.worker", "installml.testing"))
+            and "__main__" not in found.name
+        ):
             yield importlib.import_module(found.name)
 
 

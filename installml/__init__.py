@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import sys
-import types
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -125,14 +123,3 @@ def _with_default_session(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def __dir__() -> Iterable[str]:
     return sorted(__all__)
-
-
-class _Sdk(types.ModuleType):
-    """A module in which a room never hides the verb of its name (``build``, ``hardware``, ``serve``)."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _VERBS and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Sdk

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..build.assemble import BuiltPackage, Taker, assemble, hash_only
-from ..build.provenance import commit_time
-from ..build.recipe import load_recipe
-from ..build.select import Selection, select
 from ..digest import Digest
 from ..errors import RecipeInvalid, StoreError, UsageError
 from ..events import Notice
+from ..packing.assemble import BuiltPackage, Taker, assemble, hash_only
+from ..packing.provenance import commit_time
+from ..packing.recipe import load_recipe
+from ..packing.select import Selection, select
 from ..reference import Reference
 from ..runtime.errors import IndexUnreachable, WheelsMissing
 from ..runtime.lock import ENGINE_REQUIREMENTS, WORKER, check_lock, is_locked, lock

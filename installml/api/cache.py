@@ -10,7 +10,7 @@ from pathlib import Path
 from ..digest import Digest
 from ..errors import IntegrityError
 from ..events import BlobProgress, Phase
-from ..hardware.probe import free_space
+from ..machines.probe import free_space
 from ..runtime.environment import collect as collect_runtimes
 from ..store.gc import Damage, collect, usage, verify_store
 from .results import CacheUsage, CacheVerification, Collection, DamagedBlob

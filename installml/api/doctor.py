@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import InstallMLError
-from ..hardware.probe import free_space
+from ..machines.probe import free_space
 from ..runtime.interpreter import choose
 from ..spec.units import format_size
 from ..store.files import disk_errors, unique_suffix, write_whole

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..hardware.machine import Machine
-from ..hardware.match import match
+from ..machines.machine import Machine
+from ..machines.match import match
 from .places import find
 from .results import HardwareReport
 from .session import AMBIENT, Session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InstallMLError
-from ..hardware.words import describe
+from ..machines.words import describe
 from ..spec.package import read_package
 from ..store.disk import Ref
 from .places import find

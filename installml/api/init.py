@@ -7,10 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..build.draft import draft, package_name
-from ..build.formats import read_card, recognise
-from ..build.recipe import load_yaml, recipe_text, write_recipe
 from ..errors import NotFound, RecipeInvalid, UsageError
+from ..packing.draft import draft, package_name
+from ..packing.formats import read_card, recognise
+from ..packing.recipe import load_yaml, recipe_text, write_recipe
 from ..spec.media import OWN_FOLDER, RECIPE_NAME
 from ..spec.recipe import parse_recipe
 from ..store.files import disk_errors, write_whole

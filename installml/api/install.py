@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..errors import InstallMLError, IntegrityError, ModelError, NotFound, ReferenceInvalid, UsageError
 from ..events import Notice, Phase
-from ..hardware.match import require
+from ..machines.match import require
 from ..reference import Reference, check_tag
 from ..runtime.environment import Environment, ensure
 from ..runtime.errors import RuntimeFailed

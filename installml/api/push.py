@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..build.recipe import load_recipe
 from ..errors import NotFound, UsageError
 from ..events import Phase
+from ..packing.recipe import load_recipe
 from ..reference import Reference
 from ..spec.package import read_package
 from ..store.verified import read_manifest

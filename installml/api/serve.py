@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..build.recipe import load_recipe
 from ..errors import NotFound, UsageError
 from ..events import Phase
+from ..packing.recipe import load_recipe
 from ..reference import LOCAL, Reference
-from ..serve import oip, records
-from ..serve.check import compare
-from ..serve.local import Server, start
-from ..serve.local import serve as serve_here
-from ..serve.once import infer_with
-from ..serve.plan import ServePlan, plan
+from ..serving import oip, records
+from ..serving.check import compare
+from ..serving.local import Server, start
+from ..serving.local import serve as serve_here
+from ..serving.once import infer_with
+from ..serving.plan import ServePlan, plan
 from ..spec.canonical import canonical, parse_json
 from ..spec.media import RUNTIME_PATH
 from ..spec.recipe import tag_of

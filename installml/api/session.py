@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ReferenceInvalid
 from ..events import Listener, ignore
-from ..hardware.machine import Machine
+from ..machines.machine import Machine
 from ..reference import LOCAL, Reference
 from ..store.disk import DiskRepository, DiskStore
 from ..store.installed import InstalledStore
@@ -137,7 +137,7 @@ class Session:
         """Look at this machine, with the disk that the store is on."""
         if self.probe is not None:
             return self.probe(self.home)
-        from ..hardware.probe import probe
+        from ..machines.probe import probe
 
         return probe(self.home)
 

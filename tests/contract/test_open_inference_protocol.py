@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from installml import __version__
-from installml.serve import local
-from installml.serve.plan import Limits
-from tests.unit.serve.doubles import DOUBLE, DOUBLER, ECHO, Reply, ask, package, rows
+from installml.serving import local
+from installml.serving.plan import Limits
+from tests.unit.serving.doubles import DOUBLE, DOUBLER, ECHO, Reply, ask, package, rows
 
 INFER = "/v2/models/double/infer"
 MAX_BODY = 20_000

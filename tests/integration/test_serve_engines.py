@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from installml.serve import check, local
-from installml.serve.errors import RequestInvalid, WorkerFailed
-from installml.serve.once import infer_once
-from installml.serve.plan import ServePlan, plan
+from installml.serving import check, local
+from installml.serving.errors import RequestInvalid, WorkerFailed
+from installml.serving.once import infer_once
+from installml.serving.plan import ServePlan, plan
 from installml.spec.runtime import parse_runtime
 from tests.services.programs import cache
 

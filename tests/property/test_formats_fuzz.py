@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from installml.build.formats import (
+from installml.errors import FormatError
+from installml.packing.formats import (
     Finding,
     card,
     entrypoint,
@@ -29,8 +30,7 @@ from installml.build.formats import (
     transformers,
     xgboost,
 )
-from installml.build.formats.reader import Reader
-from installml.errors import FormatError
+from installml.packing.formats.reader import Reader
 
 GENUINE = Path(__file__).parents[1] / "unit" / "build" / "formats" / "fixtures"
 #: No genuine fixture needs a read of more than this; a hostile count must not get one either.

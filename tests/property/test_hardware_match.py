@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from installml.hardware.machine import Gpu, Machine
-from installml.hardware.match import match
+from installml.machines.machine import Gpu, Machine
+from installml.machines.match import match
 from installml.spec.hardware import Accelerator, Cpu, Profile
 
 SIZES = st.integers(0, 6)

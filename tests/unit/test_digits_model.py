@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import installml
-from installml.build.recipe import load_recipe
-from installml.build.select import select
-from installml.serve.oip import parse
+from installml.packing.recipe import load_recipe
+from installml.packing.select import select
+from installml.serving.oip import parse
 
 MODEL = Path(installml.__file__).parent / "demo_model"
 FLOAT, INT64 = 1, 7

@@ -20,7 +20,7 @@ from installml.api.session import Session
 from installml.api.tags import remove
 from installml.digest import Digest
 from installml.errors import NotFound, ReferenceInvalid, UsageError
-from installml.hardware.machine import Gpu, Machine
+from installml.machines.machine import Gpu, Machine
 from installml.registry.errors import Unauthorized
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.passwords import hash_password

@@ -9,7 +9,7 @@ import pytest
 
 from installml.api.session import Session
 from installml.errors import ReferenceInvalid
-from installml.hardware.machine import Machine
+from installml.machines.machine import Machine
 
 
 @pytest.mark.parametrize(
