@@ -320,8 +320,7 @@ def test_a_lock_with_an_option_in_it_is_refused_and_nothing_is_put_in_use(
 CHILD = """\
 import os, sys, threading
 from pathlib import Path
-import installml.api.install, installml.api.pull, installml.store, installml.transfer, installml.registry.repository
-import installml.registry.http, requests, concurrent.futures.thread
+import installml.api.install
 from installml.config import load
 
 home, user, reference, watch = sys.argv[1:]
@@ -398,39 +397,30 @@ def test_killed_at_twenty_moments_the_previous_version_or_the_new_one_is_in_use_
     registry: RunningRegistry, publish: Callable[..., str], session: Session, tmp_path: Path
 ) -> None:
     chance = random.Random(20240301)
-    publish(registry, OLD)
-    expected = {}
-    for name, weights in (("old", OLD), ("new", NEW)):
+    expected: dict[bytes, dict[str, tuple[str, bytes]]] = {}
+    for weights in (OLD, NEW):
         reference = publish(registry, weights)
-        expected[name] = snapshot(Path(install(reference, session=replace_home(session, tmp_path / name)).path))
-    new = reference
-    publish(registry, OLD)
-    length = 0
+        done = install(reference, session=replace(session, home=tmp_path / f"like-{len(expected)}"))
+        expected[weights] = snapshot(Path(done.path))
+    length: float = float("inf")  # the first run measures
     killed = []
     for number in range(21):
-        mine = replace_home(session, tmp_path / f"home-{number}")
-        reference = publish(registry, OLD)
+        mine = replace(session, home=tmp_path / f"home-{number}")
+        publish(registry, OLD)
         install(reference, session=mine)
         publish(registry, NEW)
-        if not length:  # the first run measures
-            length = killed_after(child(mine, new, watched=True), float("inf"))
-            assert weights_in_use(mine) == NEW
-            continue
-        process = child(mine, new, watched=True)
-        killed_after(process, chance.randint(1, length))
+        process = child(mine, reference, watched=True)
+        dots = killed_after(process, chance.randint(1, int(length)) if number else length)
+        length = length if number else dots
         killed.append(process.returncode != 0)
         assert snapshot(find_installed(NAME, mine).path) in expected.values()
         assert cache_verify(session=mine).damaged == ()
-        assert install(new, session=mine).path == str(find_installed(NAME, mine).path)
-        assert snapshot(find_installed(NAME, mine).path) == expected["new"]
+        install(reference, session=mine)
+        assert snapshot(find_installed(NAME, mine).path) == expected[NEW]
         cache_gc(session=replace(mine, clock=lambda: time.time() + 10))
         assert list((mine.home / "ingest").iterdir()) == []
         assert len(trees(mine)) == 1
     assert sum(killed) > 15  # the moments were inside the work
-
-
-def replace_home(session: Session, home: Path) -> Session:
-    return replace(session, home=home)
 
 
 # -- environments and answers ---------------------------------------------------------------------------------------
@@ -497,9 +487,8 @@ def test_two_models_whose_pins_contradict_serve_at_the_same_time(machine: Sessio
         assert (asked.served, asked.outputs[1]["data"]) == (two.url, [2.0])
         stranger = versioned(tmp_path / "stranger", "other/one", "2.1.3")
         build(stranger, session=machine)
-        assert (
-            verbs.predict("other/one:1.0.0", {"x": [1.0]}, session=machine).served == ""
-        )  # another model of that name
+        by_itself = verbs.predict("other/one:1.0.0", {"x": [1.0]}, session=machine)
+        assert by_itself.served == ""  # "one" is another model
     assert verbs.ps(session=machine).servers == ()
     runtimes = {record.runtime for record in machine.installed.records()}
     assert len(runtimes) == 2  # the stranger shares its environment
