@@ -32,7 +32,7 @@ from installml.packing.formats import (
 )
 from installml.packing.formats.reader import Reader
 
-GENUINE = Path(__file__).parents[1] / "unit" / "build" / "formats" / "fixtures"
+GENUINE = Path(__file__).parents[1] / "unit" / "packing" / "formats" / "fixtures"
 #: No genuine fixture needs a read of more than this; a hostile count must not get one either.
 MOST = 16 << 20
 

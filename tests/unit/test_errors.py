@@ -38,11 +38,6 @@ def test_an_error_has_an_identifier_a_sentence_and_the_exit_code_of_its_branch(k
         assert kind.exit_code == kind.__base__.exit_code or kind.__base__ is InstallMLError
 
 
-def test_identifiers_are_unique() -> None:
-    references = [kind.reference for kind in EVERY]
-    assert sorted(references) == sorted(set(references))
-
-
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
     drawn = dict(re.findall(r"[├└]── (\w+) +(\d+)", errors.__doc__ or ""))
     branches = {

@@ -38,12 +38,14 @@ def silent(tmp_path: Path) -> Iterator[RunningRegistry]:
 def terminal(program: list[str]) -> Iterator[Callable[..., Any]]:
     """Return a function that starts a command line on a terminal."""
     children = []
+    # whoever runs the tests may have said how wide its own terminal is
+    surroundings = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
 
     def terminal(*words: object, columns: int = 80, **environ: str) -> Any:
         child = pexpect.spawn(
             program[0],
             [*program[1:], *map(str, words)],
-            env=os.environ | {"TERM": "xterm-256color"} | environ,
+            env=surroundings | {"TERM": "xterm-256color"} | environ,
             dimensions=(24, columns),
             encoding="utf-8",
             codec_errors="replace",  # an interruption may cut a character in two
