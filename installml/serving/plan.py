@@ -26,6 +26,9 @@ ENVIRONMENT = frozenset((
 ))  # fmt: skip
 """Variables that a model's process may see; everything else, credentials first, stays outside."""
 
+SILENCED = {"ORT_DISABLE_TELEMETRY": "1"}
+"""What a model's process is told besides: libraries that report home by default do not (onnxruntime, Privacy.md)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -176,7 +179,7 @@ def plan(
     return ServePlan(
         name=model_name(name), version=version or "0", path=path, runtime=runtime, python=python, digest=digest,
         host=host, port=port, token=token, tls_cert=tls_cert, tls_key=tls_key, limits=limits or Limits(),
-        environment={key: value for key, value in (environment or {}).items() if key in ENVIRONMENT},
+        environment={key: value for key, value in (environment or {}).items() if key in ENVIRONMENT} | SILENCED,
     )  # fmt: skip
 
 

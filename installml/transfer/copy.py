@@ -19,6 +19,7 @@ from typing import cast
 from ..digest import Digest, Readable, VerifyingReader
 from ..errors import InstallMLError
 from ..events import BlobDone, BlobProgress, BlobStarted, Listener, Phase, ignore
+from ..registry.errors import ConnectionLost
 from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import ManifestInvalid, parse_manifest
@@ -27,6 +28,9 @@ from ..store.protocol import Completeness, Destination, Fetcher, Mounter, Source
 from ..store.verified import open_verified, read_verified
 
 __all__ = ["Cancelled", "Copied", "copy"]
+
+ATTEMPTS = 3
+"""Times that one blob is begun when connections break in the middle of it."""
 
 JOBS = 4
 """Blobs moved at once unless said otherwise; more helps only where a stream is slower than the disk."""
@@ -176,8 +180,7 @@ class _Mover:
             outcome = "mounted"
         else:
             self._on_event(BlobStarted(str(descriptor.digest), title, descriptor.size))
-            with self._open(descriptor, data) as stream:
-                self._destination.push(descriptor, stream)
+            self._push(descriptor, data)
             outcome = "copied"
         self._done(descriptor, outcome)
 
@@ -185,6 +188,18 @@ class _Mover:
         title = descriptor.annotations.get(ANNOTATION_TITLE, descriptor.digest.short)
         self._tally.add(outcome, descriptor.size)
         self._on_event(BlobDone(str(descriptor.digest), title, descriptor.size, outcome))
+
+    def _push(self, descriptor: Descriptor, data: bytes | None) -> None:
+        """Send one blob; a connection that breaks on the way is made anew, and the blob begins again."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._open(descriptor, data) as stream:
+                    self._destination.push(descriptor, stream)
+            except ConnectionLost:
+                if attempt == ATTEMPTS or self._stop.is_set():
+                    raise
+            else:
+                return
 
     def _mount(self, blob: Descriptor) -> bool:
         return isinstance(self._destination, Mounter) and self._destination.mount(blob, self._source)
