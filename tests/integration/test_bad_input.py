@@ -234,7 +234,7 @@ def test_a_certificate_for_another_host(kept: Session, tmp_path: Path) -> None:
         pull(f"{registry.address}/{NAME}:1.0.0", session=trusting)
 
 
-@pytest.mark.parametrize(("variable", "insecure"), [("HTTPS_PROXY", ""), ("HTTP_PROXY", "registry.invalid")])
+@pytest.mark.parametrize(("variable", "insecure"), [("HTTPS_PROXY", ""), ("ALL_PROXY", "registry.invalid")])
 def test_a_proxy_that_is_not_there(
     variable: str, insecure: str, kept: Session, closed_port: int, tmp_path: Path
 ) -> None:
@@ -297,8 +297,11 @@ def test_a_disk_that_fills_up_loses_nothing_and_the_next_attempt_works(
     before = snapshot(mine.home)
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(3 << 20))
-    works: dict[str, Callable[[], object]] = {"pull": lambda: pull(reference, session=mine), "install": lambda: install(reference, session=mine),
-             "build": lambda: build(big, session=mine)}  # fmt: skip
+    works: dict[str, Callable[[], object]] = {
+        "pull": lambda: pull(reference, session=mine),
+        "install": lambda: install(reference, session=mine),
+        "build": lambda: build(big, session=mine),
+    }
     with pytest.raises(DiskFull) as caught:
         works[verb]()
     assert caught.value.exit_code == 1
@@ -328,9 +331,12 @@ def test_a_disk_without_a_free_byte(
     remove(reference, local=True, session=mine)
     ballast = fill(small_disk)
     kept = f"{registry.address}/acme/kept"
-    works: dict[str, Callable[[], object]] = {"pull": lambda: pull(reference, session=mine), "install": lambda: install("acme/kept:1.0.0", session=mine),
-             "build": lambda: build(make_model(tmp_path / "new", "acme/new"), session=mine),
-             "push": lambda: push("acme/kept:1.0.0", kept, session=mine)}  # fmt: skip
+    works: dict[str, Callable[[], object]] = {
+        "pull": lambda: pull(reference, session=mine),
+        "install": lambda: install("acme/kept:1.0.0", session=mine),
+        "build": lambda: build(make_model(tmp_path / "new", "acme/new"), session=mine),
+        "push": lambda: push("acme/kept:1.0.0", kept, session=mine),
+    }
     with refused(DiskFull, 1, home=mine.home):
         works[verb]()
     assert cache_gc(session=mine).freed > len(WEIGHTS)  # what the hint says works on a full disk
