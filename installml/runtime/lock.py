@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ def lock(requirements: Sequence[str], python: str, index: Index) -> bytes:
 def _compile(python: str, index: Index) -> list[str]:
     return [
         *("pip", "compile", "requirements.in", "--output-file", "requirements.lock", "--universal"),
-        *("--python-version", python, "--generate-hashes", "--only-binary", ":all:"),
+        *("--python", sys.executable, "--python-version", python),  # cron and systemd have no Python on PATH
+        *("--generate-hashes", "--only-binary", ":all:"),
         *("--no-header", "--no-annotate", "--quiet"),
         *index.options(),
     ]

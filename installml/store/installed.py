@@ -37,7 +37,7 @@ class Record:
         version: Package version; the key under which it is installed.
         descriptor: The manifest.
         path: The read-only folder.
-        size: Bytes of its files.
+        size: Bytes of all its blobs.
         source: Where the bytes came from.
         variant: Hardware profile that fits this machine, or empty.
         signers: Who vouches for it; empty when nobody was asked.
