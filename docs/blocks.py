@@ -147,7 +147,8 @@ class Session:
             ["bash", "-c", self._local(command)], cwd=self.work, env=self.environment, timeout=TIMEOUT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
-        return done.returncode, done.stdout.replace(self.registry, REGISTRY)
+        printed = done.stdout.replace(self.registry, REGISTRY)
+        return done.returncode, printed.replace(self.registry.replace(":", "_"), REGISTRY.replace(":", "_"))
 
     def python(self, body: str) -> tuple[int, str]:
         """Run a Python block as a script."""
