@@ -20,7 +20,15 @@ from ..spec.media import MANIFESTS
 from .answers import failure
 from .auth import CredentialSource, Fixed
 from .endpoint import GONE, Endpoint, RepositoryEndpoint
-from .errors import ManifestUnknown, NameUnknown, RegistryError, UnexpectedAnswer, Unsupported
+from .errors import (
+    BlobUnknown,
+    DigestRefused,
+    ManifestUnknown,
+    NameUnknown,
+    RegistryError,
+    UnexpectedAnswer,
+    Unsupported,
+)
 from .http import HttpClient, Response
 from .referrers import Referrers
 from .sites import DOCKER_HUB
@@ -30,6 +38,7 @@ __all__ = ["Registry", "Repository"]
 
 _ACCEPT = {"Accept": ", ".join(MANIFESTS)}
 _PAGE = 1000
+_PUTS = 3  # times that a manifest is put when the registry does not find its parts
 
 
 class Registry:
@@ -232,7 +241,17 @@ class Repository:
             self._referrers.add(manifest.subject, entry)
 
     def _put_manifest(self, descriptor: Descriptor, data: bytes, pointer: str) -> bool:
-        """Put a manifest; return whether the registry says that it keeps its subject (``OCI-Subject``)."""
+        """Put a manifest; return whether the registry says that it keeps its subject (``OCI-Subject``).
+
+        A registry that cannot find what it has, or finds other bytes, is asked again: distribution writes its link
+        files in place, and who reads one at that moment sees an empty one. Putting the same bytes again is harmless.
+        """
+        for _ in range(_PUTS - 1):
+            with suppress(DigestRefused, BlobUnknown):
+                return self._put_manifest_once(descriptor, data, pointer)
+        return self._put_manifest_once(descriptor, data, pointer)
+
+    def _put_manifest_once(self, descriptor: Descriptor, data: bytes, pointer: str) -> bool:
         headers, again = {"Content-Type": descriptor.media_type}, ":" in pointer
         path = f"manifests/{pointer}"
         with self._at.send("PUT", path, "pull", "push", headers=headers, body=data, again=again) as response:
