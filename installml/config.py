@@ -1,8 +1,8 @@
 """Settings: read once, frozen, each value with its origin; and the composition of a ``Session`` from them.
 
-Order: flags, ``INSTALLML_*``, the project's ``installml.toml``, the user's ``config.toml``, defaults (cli.md,
-"Configuration"). This is the only module that is handed the environment. What decides whom we trust (``insecure``,
-certificate authorities, ``home``) is not taken from a project file: those arrive with somebody else's repository.
+Order: flags, ``INSTALLML_*``, the project's ``installml.toml``, the user's ``config.toml``, defaults. Nothing below
+this module reads a variable by itself. What decides whom we trust (``insecure``, certificate authorities, ``home``) is
+not taken from a project file: those arrive with somebody else's repository.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Every environment variable that InstallML reads, each with its sentence. Only ``installml.config`` reads them.
+"""Every environment variable that InstallML reads for itself, each with its sentence.
 
-The names live here so that documentation, completion and tests have one list.
+The names live here so that documentation and tests have one list. What it hands on to others is listed where that
+happens: pip's and uv's variables in ``runtime.index``, a model's in ``serving.plan``.
 """
 
 from __future__ import annotations
@@ -38,9 +39,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DOCKER_CONFIG", "", "Folder of docker's config.json, where credentials are read and written."),
     Variable("REGISTRY_AUTH_FILE", "", "Podman's credentials file, read before the others."),
     Variable("XDG_RUNTIME_DIR", "", "Where podman keeps its auth.json."),
+    Variable("XDG_CONFIG_HOME", "", "Where installml/config.toml and podman's other auth.json are; ~/.config."),
+    Variable("XDG_DATA_HOME", "", "Where the store is when nothing names it, in a folder installml; ~/.local/share."),
     Variable("SSL_CERT_FILE", "", "Extra certificate authorities for https registries."),
     Variable("HTTP_PROXY", "", "Proxy for http registries; lower case works too."),
     Variable("HTTPS_PROXY", "", "Proxy for https registries; lower case works too."),
+    Variable("ALL_PROXY", "", "Proxy for both, where theirs is not set; lower case works too."),
     Variable("NO_PROXY", "", "Hosts that are reached without the proxy."),
     Variable("SOURCE_DATE_EPOCH", "", "Build time in seconds, for reproducible packages (reproducible-builds.org)."),
 )

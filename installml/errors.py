@@ -27,7 +27,7 @@ a stable kebab-case identifier (reference) and the thing it is about (subject). 
     └── Interrupted              130  Ctrl-C or SIGTERM
 
 Subclasses that belong to one room live in that room. What lower libraries raise is translated once, at the
-door where it enters (style.md: one door for requests, one for subprocess, ...).
+door where it enters.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class StoreError(InstallMLError):
 
 
 class DiskFull(StoreError):
-    """No room for the bytes; what had been written is kept as resumable or removed."""
+    """No room for the bytes; what had arrived whole is kept, the rest is removed."""
 
     reference = "disk-full"
     default_hint = "See what can go with: installml cache df; free it with: installml cache gc"
@@ -244,7 +244,7 @@ class ModelError(InstallMLError):
 
 
 class Interrupted(InstallMLError):
-    """Somebody pressed Ctrl-C or sent SIGTERM; what can be resumed was kept."""
+    """Somebody pressed Ctrl-C or sent SIGTERM; what had arrived whole is kept."""
 
     reference = "interrupted"
     exit_code = 130

@@ -1,4 +1,4 @@
-"""``install`` and ``uninstall``: all or nothing, step by step (cli.md, "install, step by step").
+"""``install`` and ``uninstall``: all or nothing, step by step (docs/concepts/install.md).
 
 Resolve to a digest once; read the manifest; refuse what cannot fit before any blob moves; fetch with every byte
 checked; lay out; make the runtime environment; and only then write the record that puts the model in use.

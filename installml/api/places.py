@@ -74,7 +74,7 @@ def full(text: str | Reference, session: Session) -> Reference:
 def find(text: str | Reference, session: Session) -> Found:
     """Return the package under a reference: its registry's answer, else the local store's.
 
-    A tag is resolved to a digest here, once; everything after uses the digest (trust.md, rule 1).
+    A tag is resolved to a digest here, once, and everything after uses the digest: a tag may move meanwhile.
 
     Raises:
         NotFound: Neither has it.

@@ -1,6 +1,6 @@
 """The entry point, and the only place that catches everything: a failure becomes words or JSON, and an exit code.
 
-Nothing heavy is imported here, so that ``installml --version`` answers at once (architecture.md, rule 3).
+Nothing heavy is imported here, so that ``installml --version`` answers at once (benchmarks/startup.py).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after ``installml``; the process's own when left out.
 
     Returns:
-        The exit code (cli.md, "Exit codes").
+        The exit code (docs/reference/errors.md).
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["--version"]:
@@ -112,7 +112,7 @@ def _interruptible(words: list[str], cli: Cli, *, leave: bool) -> Iterator[None]
     """Let SIGTERM end a command as Ctrl-C does.
 
     What is under way gets ``GRACE`` seconds to end; a thread that waits for a silent registry would take as long as
-    the registry is silent. Ending in the middle is safe: nothing is visible half done (architecture.md, rule 8).
+    the registry is silent. Ending in the middle is safe: nothing is visible half done.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

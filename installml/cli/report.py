@@ -55,7 +55,7 @@ def reasons(error: InstallMLError) -> list[str]:
 
 
 def error_json(error: InstallMLError) -> dict[str, Any]:
-    """Return the document that scripts read (cli.md, "Output")."""
+    """Return the document that scripts read (docs/reference/errors.md)."""
     return {
         "schemaVersion": 1,
         "kind": "Error",

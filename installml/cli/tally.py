@@ -12,7 +12,7 @@ from .screen import plain
 __all__ = ["FILE_LINES", "Tally", "draw"]
 
 FILE_LINES = 4
-"""Most files drawn at once (cli.md, "Output")."""
+"""Most files drawn at once: as many as are moved at once unless said otherwise."""
 
 _WIDE = 60
 """Columns from which bar, speed and time fit beside a phase's name."""

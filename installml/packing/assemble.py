@@ -1,7 +1,7 @@
 """From selected files to a package: hash in parallel, one read each, and lay out config and manifest.
 
 The same bytes give the same digest on any machine: nothing here reads a clock, an owner, a file's time or the order
-in which a folder is listed (format.md, "Choice").
+in which a folder is listed (docs/adr/0002).
 """
 
 from __future__ import annotations

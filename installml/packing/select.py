@@ -1,4 +1,4 @@
-"""Which files of a folder go into a package, and what each is for (format.md, "Refused at build").
+"""Which files of a folder go into a package, and what each is for.
 
 Every refusal is collected, so that one look at the list is enough to mend the folder.
 """

@@ -3,7 +3,7 @@
 Sources: RFC 9110, 11.6.1 (challenges), RFC 6750 (Bearer), the Docker token authentication specification ("Token
 Authentication", "OAuth2"), distribution-spec, "Authentication". Where credentials come from: ``credentials``.
 
-The rule about realms (transfer.md, "Auth"): a registry names the token server, so a registry, or whoever can write
+The rule about realms (docs/adr/0001): a registry names the token server, so a registry, or whoever can write
 into its answers, could name any server. Therefore the realm must be https unless the registry itself is plain http,
 carries no user, and gets credentials only if it is of the registry's own site or configured in ``token_hosts``; and
 private addresses are called only for registries that live at such addresses themselves.

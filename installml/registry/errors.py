@@ -99,7 +99,7 @@ class TimedOut(TransportError):
     """No answer in time."""
 
     reference = "timed-out"
-    default_hint = "Run the same command again; a slow registry may need a longer timeout in the configuration."
+    default_hint = "Run the same command again; what has arrived whole is kept."
 
 
 class TLSFailed(TransportError):

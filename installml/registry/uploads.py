@@ -1,6 +1,6 @@
 """Blobs on their way up: POST for a session, then one PUT with Content-Length (distribution-spec, "POST then PUT").
 
-That way is the one that every registry of transfer.md's table takes. Nothing is held in memory but the block that is
+That way is the one that every registry takes (docs/registries.md). Nothing is held in memory but the block that is
 being sent and the one after it.
 """
 

@@ -1,6 +1,6 @@
 """Virtual environments that models share: one for each lock, Python and platform, whole or absent.
 
-``runtimes/<key>/`` is made in ``runtimes/.staging-<unique>/env`` and renamed (architecture.md, rule 8). Two
+``runtimes/<key>/`` is made in ``runtimes/.staging-<unique>/env`` and renamed. Two
 processes may make the same one; the second to finish throws its own away. A killed process leaves only its
 staging folder, which ``collect`` removes once neither it nor its uv child lives.
 """

@@ -1,7 +1,7 @@
 """JSON in and out: one canonical way to write it, one strict way to read it.
 
 Written: UTF-8, keys sorted, no white space, no floats that are not finite; the same value gives the same bytes on
-any machine. Read: size and depth caps, no duplicate keys, no NaN (trust.md, "Never trust input").
+any machine. Read: size and depth caps, no duplicate keys, no NaN: whoever wrote it may mean harm.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ LOCK_PATH = f"{OWN_FOLDER}/requirements.lock"
 
 
 class Role(StrEnum):
-    """What a file is for; the order is the order of layers in a manifest (format.md)."""
+    """What a file is for; the order is the order of layers in a manifest."""
 
     CODE = "code"
     DOC = "doc"

@@ -101,7 +101,7 @@ class Package:
 
 
 def file_annotations(path: str, size: int, *, executable: bool = False) -> dict[str, str]:
-    """Return a raw layer's annotations: its path twice, and constant metadata (format.md: same bytes, same digest).
+    """Return a raw layer's annotations: its path twice, and constant metadata: same bytes, same digest.
 
     ``typeflag`` 48 is tar's regular file; names and numbers are those of ModelPack's FileMetadata.
     """

@@ -1,4 +1,4 @@
-"""File names inside a package: one rule for titles, filepaths and archive members (format.md, trust.md).
+"""File names inside a package: one rule for titles and filepaths, at build and at install.
 
 A name is a relative POSIX path that means the same file on every operating system, and never one outside.
 """

@@ -1,6 +1,6 @@
-"""The recipe ``installml.yaml``: what a person says about a model folder (format.md, "Recipe").
+"""The recipe ``installml.yaml``: what a person says about a model folder.
 
-Here is only the value and its reader; ``build.recipe`` finds and writes the file.
+Here is only the value and its reader; ``packing.recipe`` finds and writes the file.
 """
 
 from __future__ import annotations

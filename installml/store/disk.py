@@ -1,4 +1,4 @@
-"""The store on disk: content shared by all repositories, and one small file for each ref (format.md, "Store on disk").
+"""The store on disk: content shared by all repositories, and one small file for each ref (docs/adr/0003).
 
 There is no database and no shared index, so two processes cannot damage one. A ref is
 ``refs/<registry>/<repository>/@<tag>``; ``=<digest>`` keeps a manifest that has no tag; ``^<subject>/<digest>``

@@ -1,7 +1,7 @@
 """Files that are either whole or absent: the local disk's few primitives, and the translation of its errors.
 
-Write to a name unique to the process beside the target, fsync, rename, fsync the folder (architecture.md,
-rule 8). No lock is needed for correctness, so it holds on NFS and Lustre as well.
+Write to a name unique to the process beside the target, fsync, rename, fsync the folder. No lock is needed
+for correctness, so it holds on NFS and Lustre as well.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from .protocol import Fetcher
 __all__ = ["MAX_SMALL", "open_verified", "read_manifest", "read_verified"]
 
 MAX_SMALL = 8 << 20
-"""Largest blob read into memory: configs and our own small documents (transfer.md, caps)."""
+"""Largest blob read into memory: configs and our own small documents."""
 
 
 @contextlib.contextmanager

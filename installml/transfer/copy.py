@@ -1,8 +1,8 @@
 """``copy``: walk a manifest, move what the destination lacks, children first, and tag at the end.
 
 The order is what keeps every destination whole: blobs, then the manifests that name them, then the tag
-(distribution-spec, "Pushing manifests"; architecture.md, rule 8). Where the bytes of one blob come from and go to is
-the places' own affair; a faster engine goes behind their ``fetch`` and ``push``.
+(distribution-spec, "Pushing manifests"). Where the bytes of one blob come from and go to is the places' own affair; a
+faster engine goes behind their ``fetch`` and ``push``.
 """
 
 from __future__ import annotations
