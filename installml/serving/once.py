@@ -13,34 +13,23 @@ from . import oip
 from .plan import ServePlan
 from .process import Worker
 
-__all__ = ["infer_once", "infer_with"]
+__all__ = ["infer_once"]
 
 MakeRequest = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def infer_once(plan: ServePlan, request: Mapping[str, Any], *, log: Path) -> dict[str, Any]:
-    """Return the answer to one inference request, both in the protocol's JSON.
+def infer_once(plan: ServePlan, make: MakeRequest, *, log: Path) -> dict[str, Any]:
+    """Return the answer to the request that ``make`` builds from the loaded model's metadata.
 
     Args:
         plan: The model; its address and token are not used.
-        request: The protocol's request.
+        make: Function from metadata (``inputs``, ``outputs``) to a request in the protocol's JSON.
         log: Receives what the model prints.
 
     Raises:
         RequestInvalid: The model cannot take the request.
         WorkerFailed: The model does not load.
         ModelFailed: It raised.
-    """
-    return infer_with(plan, lambda _: request, log=log)
-
-
-def infer_with(plan: ServePlan, make: MakeRequest, *, log: Path) -> dict[str, Any]:
-    """Return the answer to the request that ``make`` builds from the loaded model's metadata.
-
-    Args:
-        plan: The model.
-        make: Function from metadata (``inputs``, ``outputs``) to a request in the protocol's JSON.
-        log: Receives what the model prints.
     """
     make_folder(log.parent)
     with disk_errors(log):

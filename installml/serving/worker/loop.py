@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import signal
 import socket
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any
 
 from .protocol import Frame, FrameError, encode, receive
 
 __all__ = ["main"]
+
+SCRATCH = "installml-worker-"
+"""How the name of the folder begins that a worker is started in; nothing else is ever removed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -27,8 +32,9 @@ def main(arguments: list[str]) -> int:
     # Ctrl-C reaches the whole process group; the front decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: requests.put(None))
+    scratch = Path.cwd()
     load = receive(connection)
-    threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
+    threading.Thread(target=_listen, args=(connection, requests, scratch), daemon=True).start()
     if load is None:
         return 0
     model = _load(connection, load.fields)
@@ -39,13 +45,18 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _listen(connection: socket.socket, requests: Any) -> None:
-    """Queue what arrives; once nobody is left to answer to, end the process at once, even inside a prediction."""
+def _listen(connection: socket.socket, requests: Any, scratch: Path) -> None:
+    """Queue what arrives; once nobody is left to answer to, end the process at once, even inside a prediction.
+
+    The front that made our folder may have been killed, so the folder goes with us.
+    """
     try:
         for frame in iter(lambda: receive(connection), None):
             requests.put(frame)
     except (FrameError, OSError) as error:
         sys.stderr.write(f"the front is gone: {error}\n")
+    if scratch.name.startswith(SCRATCH):
+        shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)
 
 

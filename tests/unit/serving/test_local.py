@@ -317,10 +317,11 @@ def refuses(url: str) -> bool:
 
 def test_a_model_s_process_does_not_outlive_a_killed_server(tmp_path: Path, state: Path) -> None:
     with local.start(package(tmp_path / "package", ECHO), state=state) as server:
-        worker = worker_facts(server)["pid"]
-        assert records.birth_of(worker)
+        facts = worker_facts(server)
+        assert records.birth_of(facts["pid"])
         os.kill(server.pid, signal.SIGKILL)
-        eventually(lambda: not records.birth_of(worker), "the worker ended")
+        eventually(lambda: not records.birth_of(facts["pid"]), "the worker ended")
+        assert not Path(facts["cwd"]).exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
@@ -357,22 +358,22 @@ def test_in_the_foreground_sigterm_ends_with_0_and_ctrl_c_with_130(
 def test_asking_once_answers_checks_and_fails_as_a_server_does(tmp_path: Path) -> None:
     plan = doubler(tmp_path)
     log = tmp_path / "logs" / "once.log"
-    assert infer_once(plan, rows([1, 2]), log=log)["outputs"][0]["data"] == [2.0, 4.0]
+    assert infer_once(plan, lambda _: rows([1, 2]), log=log)["outputs"][0]["data"] == [2.0, 4.0]
     with pytest.raises(RequestInvalid, match="'inputs' is missing"):
-        infer_once(plan, {}, log=log)
+        infer_once(plan, lambda _: {}, log=log)
     with pytest.raises(ModelFailed, match="the model raised ValueError: no such row"):
-        infer_once(plan, rows([99, 0]), log=log)
+        infer_once(plan, lambda _: rows([99, 0]), log=log)
     with pytest.raises(ModelUnavailable, match="ended while it had this request"):
-        infer_once(plan, rows([98, 0]), log=log)
+        infer_once(plan, lambda _: rows([98, 0]), log=log)
     with pytest.raises(WorkerFailed, match="the package has no other"):
-        infer_once(replace(plan, runtime=replace(plan.runtime, entrypoint="other.py:Model")), {}, log=log)
+        infer_once(replace(plan, runtime=replace(plan.runtime, entrypoint="other.py:Model")), lambda _: {}, log=log)
 
 
 def test_asking_once_works_where_an_event_loop_runs_already_as_in_a_notebook(tmp_path: Path) -> None:
     plan = doubler(tmp_path)
 
     async def cell() -> dict[str, Any]:
-        return infer_once(plan, rows([1, 2]), log=tmp_path / "log")
+        return infer_once(plan, lambda _: rows([1, 2]), log=tmp_path / "log")
 
     assert asyncio.run(cell())["outputs"][0]["data"] == [2.0, 4.0]
 
