@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TRIES = 50
+"""Times that a folder is made again which somebody else removes because it is empty (``remove_empty``)."""
 
 
 @contextlib.contextmanager
@@ -58,7 +60,13 @@ def unique_suffix() -> str:
 def make_folder(path: Path) -> Path:
     """Create ``path`` with its parents; the error names what is in the way."""
     with disk_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
+        for left in reversed(range(_TRIES)):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                break
+            except (FileNotFoundError, FileExistsError):  # a parent is gone again, or what was there a moment ago
+                if not left:
+                    raise
     return path
 
 
@@ -102,13 +110,13 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644, via: Path | None 
 def link_whole(staging: Path, path: Path) -> None:
     """Move the finished file ``staging`` to ``path``; readers see all of it or nothing."""
     with disk_errors(path):
-        for more in (True, True, False):
+        for left in reversed(range(_TRIES)):
+            make_folder(path.parent)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
                 staging.replace(path)
                 break
             except FileNotFoundError:  # somebody removed the empty folder between the two steps
-                if not more:
+                if not left:
                     raise
     fsync_folder(path.parent)
 
