@@ -172,7 +172,6 @@ class Settings:
             offline=self["offline"],
             on_event=on_event,
             source_date_epoch=self._epoch(),
-            hosts=self.host_settings,
             environ=self.environ,
         )
 

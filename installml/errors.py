@@ -8,8 +8,7 @@ a stable kebab-case identifier (reference) and the thing it is about (subject). 
     │   ├── ReferenceInvalid          a name that the grammar does not know
     │   ├── RecipeInvalid             installml.yaml or a manifest breaks its schema (lists every violation)
     │   ├── SettingInvalid            a configuration value
-    │   ├── FormatError               a model file that is not what its header claims (file and offset)
-    │   └── ExtraMissing              an optional dependency is not installed
+    │   └── FormatError               a model file that is not what its header claims (file and offset)
     ├── NotFound                   1  nothing there under that name
     ├── TransportError             1  the network between us and a registry (installml.registry.errors)
     ├── RegistryError              1  a registry answered, and its answer is no (installml.registry.errors)
@@ -38,7 +37,6 @@ from typing import ClassVar
 __all__ = [
     "DigestMismatch",
     "DiskFull",
-    "ExtraMissing",
     "FormatError",
     "HardwareError",
     "InstallMLError",
@@ -135,19 +133,6 @@ class FormatError(UsageError):
         self.path = path
         self.offset = offset
         super().__init__(f"{path}: {reason} (at byte {offset})", hint=hint, subject=path)
-
-
-class ExtraMissing(UsageError):
-    """An optional dependency is needed and not installed."""
-
-    reference = "extra-missing"
-
-    def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs the optional dependencies of {extra}",
-            hint=f"pip install 'installml[{extra}]'",
-            subject=extra,
-        )
 
 
 class NotFound(InstallMLError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..digest import Digest
+from ..digest import Digest, hash_stream
 from ..errors import RecipeInvalid, StoreError, UsageError
 from ..events import Notice
-from ..packing.assemble import BuiltPackage, Taker, assemble, hash_only
+from ..packing.assemble import BuiltPackage, Taker, assemble
 from ..packing.provenance import commit_time
 from ..packing.recipe import load_recipe
 from ..packing.select import Selection, select
@@ -84,7 +84,7 @@ def named(tag: str, recipe: Recipe, session: Session) -> Reference:
     return reference if reference.tag else reference.with_tag(tag_of(recipe.version))
 
 
-def made(folder: Path, session: Session, take: Taker = hash_only) -> BuiltPackage:
+def made(folder: Path, session: Session, take: Taker = hash_stream) -> BuiltPackage:
     """Return the package that ``folder`` makes, reading each file once through ``take``."""
     recipe = load_recipe(folder)
     weights = frozenset({recipe.runtime.model} - {""})

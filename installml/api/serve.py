@@ -16,7 +16,7 @@ from ..serving import oip, records
 from ..serving.check import compare
 from ..serving.local import Server, start
 from ..serving.local import serve as serve_here
-from ..serving.once import infer_with
+from ..serving.once import infer_once
 from ..serving.plan import ServePlan, plan
 from ..spec.canonical import canonical, parse_json
 from ..spec.media import RUNTIME_PATH
@@ -266,7 +266,7 @@ def _once(
         return request if request is not None else oip.request_json(inputs or {}, metadata)
 
     log = session.servers / f"{_last(record.name)}-once.log"
-    return infer_with(_plan(record, session), make, log=log)
+    return infer_once(_plan(record, session), make, log=log)
 
 
 def _predicted(answer: Mapping[str, Any], url: str) -> PredictResult:

@@ -18,7 +18,6 @@ from ..store.installed import InstalledStore
 if TYPE_CHECKING:
     from ..registry.auth import CredentialSource
     from ..registry.credentials import CredentialStore
-    from ..registry.http import HostSettings
     from ..registry.repository import Registry, Repository
     from ..runtime.index import Index
 
@@ -41,7 +40,6 @@ class Session:
         clock: Seconds since the epoch.
         probe: Looks at this machine; given the folder whose disk counts.
         source_date_epoch: Build time that the caller asked for, or None.
-        hosts: How a host is spoken to; for those who explain.
         environ: The environment, of which a model's process is given a few harmless variables.
     """
 
@@ -56,7 +54,6 @@ class Session:
     clock: Callable[[], float] = time.time
     probe: Callable[[Path], Machine] | None = None
     source_date_epoch: int | None = None
-    hosts: Callable[[str], HostSettings] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)

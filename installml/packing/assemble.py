@@ -45,15 +45,10 @@ from ..spec.runtime import RuntimeManifest
 from ..store.files import disk_errors
 from .select import Selected, Selection
 
-__all__ = ["BuiltPackage", "Taker", "assemble", "hash_only"]
+__all__ = ["BuiltPackage", "Taker", "assemble"]
 
 Taker = Callable[[Readable], tuple[Digest, int]]
 """Reads a stream to its end once and returns digest and size; may keep the bytes on the way."""
-
-
-def hash_only(content: Readable) -> tuple[Digest, int]:
-    """Return digest and size without keeping anything."""
-    return hash_stream(content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +135,7 @@ def assemble(
     *,
     lock: bytes = b"",
     created: int | None = None,
-    take: Taker = hash_only,
-    jobs: int = 0,
+    take: Taker = hash_stream,
     on_event: Listener = ignore,
 ) -> BuiltPackage:
     """Return the package of a folder.
@@ -153,7 +147,6 @@ def assemble(
         lock: Requirements locked with hashes, or empty.
         created: Seconds since the epoch of the source's last change; None leaves the date out.
         take: What happens to each file's bytes while they are read, once.
-        jobs: Files read at the same time; 0 for one a core.
         on_event: Told what happens.
 
     Raises:
@@ -176,7 +169,7 @@ def assemble(
         (Role.CONFIG, path, small(data, layer_media_type(Role.CONFIG), file_annotations(path, len(data))))
         for path, data in documents.items()
     ]
-    hashed = _hash_files(selection.files, take, jobs, on_event)
+    hashed = _hash_files(selection.files, take, on_event)
     rows = own + [(file.role, file.path, result.layer) for file, result in zip(selection.files, hashed, strict=True)]
     order = list(Role)
     layers = tuple(layer for _, _, layer in sorted(rows, key=lambda row: (order.index(row[0]), row[1])))
@@ -191,9 +184,9 @@ def assemble(
     return BuiltPackage(recipe, root, manifest, runtime, selection.notices, memory, files)
 
 
-def _hash_files(files: tuple[Selected, ...], take: Taker, jobs: int, on_event: Listener) -> list[_Hashed]:
+def _hash_files(files: tuple[Selected, ...], take: Taker, on_event: Listener) -> list[_Hashed]:
     on_event(Phase("hashing", count=len(files), size=sum(file.size for file in files)))
-    with ThreadPoolExecutor(jobs or os.cpu_count() or 2, "hash") as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 2, "hash") as pool:
         futures = [pool.submit(_hash_file, file, take, on_event) for file in files]
         try:
             return [future.result() for future in futures]

@@ -21,7 +21,6 @@ from .media import (
     METADATA_ANNOTATIONS,
     MODEL_CONFIGS,
     MODEL_MANIFESTS,
-    OWN_FOLDER,
     PATH_ANNOTATIONS,
     Role,
     role_of,
@@ -199,8 +198,3 @@ def _summary(manifest: Manifest, problems: list[str]) -> tuple[str, tuple[Profil
 def _json_annotation(manifest: Manifest, key: str) -> Any:
     text = manifest.annotations.get(key)
     return parse_json(text.encode(), f"annotation {key}", cap=64 << 10) if text else None
-
-
-def is_own(path: str) -> bool:
-    """Return whether ``path`` lies in the package's own folder ``.installml``."""
-    return path.startswith(f"{OWN_FOLDER}/")

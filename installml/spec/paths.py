@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["MAX_COMPONENT", "check_name", "collisions", "name_problem"]
+__all__ = ["MAX_COMPONENT", "collisions", "name_problem"]
 
 MAX_COMPONENT = 255  # bytes; the limit of ext4, XFS, APFS and NTFS
 MAX_PATH = 4096
@@ -46,18 +46,6 @@ def _part_problem(part: str) -> str:
     if part.split(".")[0].rstrip().lower() in _RESERVED:
         return f"has a component that Windows reserves: {part}"
     return ""
-
-
-def check_name(name: str) -> str:
-    """Return ``name`` when it may be a file of a package.
-
-    Raises:
-        ValueError: With the reason; the caller knows whose file it is and raises its own error.
-    """
-    problem = name_problem(name)
-    if problem:
-        raise ValueError(f"the file name {name[:120]!r} {problem}")
-    return name
 
 
 def _folded(name: str) -> str:

@@ -111,7 +111,7 @@ def test_a_served_torch_program_answers_as_torch(kind: str, torch: Path, tmp_pat
 def test_asking_once_gives_the_server_s_answer_without_a_server(tabular: Path, tmp_path: Path) -> None:
     wishes = made("onnx-classifier", tabular, tmp_path)
     request, expected = (json.loads((tmp_path / name).read_bytes()) for name in ("request.json", "expected.json"))
-    answer = infer_once(wishes, request, log=tmp_path / "log")
+    answer = infer_once(wishes, lambda _: request, log=tmp_path / "log")
     assert check.compare(answer, expected, 1e-6) == []
 
 
@@ -128,7 +128,7 @@ def test_a_row_with_too_few_features_is_the_caller_s_mistake(kind: str, tabular:
     request = json.loads((tmp_path / "request.json").read_bytes())
     request["inputs"][0] |= {"shape": [1, 3], "data": [1.0, 2.0, 3.0]}
     with pytest.raises(RequestInvalid, match=r"must have shape \[-1, 4\], not \[1, 3\]"):
-        infer_once(wishes, request, log=tmp_path / "log")
+        infer_once(wishes, lambda _: request, log=tmp_path / "log")
 
 
 def test_a_missing_column_is_named(tabular: Path, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_missing_column_is_named(tabular: Path, tmp_path: Path) -> None:
     request = json.loads((tmp_path / "request.json").read_bytes())
     request["inputs"][1]["name"] = "color"
     with pytest.raises(RequestInvalid, match="input 'colour' is missing"):
-        infer_once(wishes, request, log=tmp_path / "log")
+        infer_once(wishes, lambda _: request, log=tmp_path / "log")
 
 
 def test_a_skops_file_with_types_nobody_trusts_is_refused_and_the_types_are_listed(
@@ -144,13 +144,13 @@ def test_a_skops_file_with_types_nobody_trusts_is_refused_and_the_types_are_list
 ) -> None:
     wishes = made("sklearn-untrusted", tabular, tmp_path)
     with pytest.raises(WorkerFailed, match=r"types that are not trusted: numpy\.linalg\.\S*norm"):
-        infer_once(wishes, {"inputs": []}, log=tmp_path / "log")
+        infer_once(wishes, lambda _: {"inputs": []}, log=tmp_path / "log")
 
 
 def test_weights_without_a_program_are_refused_with_what_to_do(torch: Path, tmp_path: Path) -> None:
     wishes = made("torch-weights", torch, tmp_path)
     with pytest.raises(WorkerFailed, match="holds weights and no program: export the model"):
-        infer_once(wishes, {"inputs": []}, log=tmp_path / "log")
+        infer_once(wishes, lambda _: {"inputs": []}, log=tmp_path / "log")
 
 
 def test_an_environment_without_the_engine_s_library_is_named_with_the_cure(tabular: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_environment_without_the_engine_s_library_is_named_with_the_cure(tabu
     runtime = parse_runtime((tmp_path / "about.json").read_bytes(), "about.json")
     wishes = plan(name="bare", version="1", path=str(tmp_path), runtime=runtime, python=str(bare))
     with pytest.raises(WorkerFailed, match="lacks the module onnxruntime") as caught:
-        infer_once(wishes, {"inputs": []}, log=tmp_path / "log")
+        infer_once(wishes, lambda _: {"inputs": []}, log=tmp_path / "log")
     assert "runtime.requirements" in caught.value.hint
 
 
@@ -167,4 +167,4 @@ def test_a_file_that_is_no_model_fails_with_the_library_s_words(tabular: Path, t
     wishes = made("onnx-classifier", tabular, tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(WorkerFailed, match="does not load: InvalidProtobuf"):
-        infer_once(wishes, {"inputs": []}, log=tmp_path / "log")
+        infer_once(wishes, lambda _: {"inputs": []}, log=tmp_path / "log")

@@ -11,7 +11,7 @@ import pytest
 
 import installml
 from installml import errors
-from installml.errors import ExtraMissing, FormatError, InstallMLError, RecipeInvalid
+from installml.errors import FormatError, InstallMLError, RecipeInvalid
 
 
 def tree(root: type[InstallMLError]) -> Iterator[type[InstallMLError]]:
@@ -70,10 +70,6 @@ def test_every_violation_of_a_recipe_is_in_its_message() -> None:
 
 def test_a_format_error_names_file_and_offset() -> None:
     assert str(FormatError("m.onnx", "no graph", offset=12)) == "m.onnx: no graph (at byte 12)"
-
-
-def test_a_missing_extra_is_a_command_to_type() -> None:
-    assert ExtraMissing("kubernetes", "serve --on kubernetes").hint == "pip install 'installml[kubernetes]'"
 
 
 def test_the_lowest_modules_exist() -> None:
