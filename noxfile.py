@@ -85,7 +85,7 @@ def wheel(session: nox.Session) -> None:
     clean = Path(session.create_tmp()) / "clean"
     shutil.rmtree(clean, ignore_errors=True)
     session.run("uv", "venv", "--quiet", str(clean), "--python", sys.executable, external=True)
-    python = clean / ("Scripts" if os.name == "nt" else "bin") / "python"
+    python = clean / "bin" / "python"
     session.run("uv", "pip", "install", "--quiet", "--python", str(python), str(built), external=True)
     home = Path(session.create_tmp()) / "home"
     shutil.rmtree(home, ignore_errors=True)

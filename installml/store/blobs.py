@@ -15,7 +15,10 @@ from ..errors import NotFound
 from ..spec.descriptor import Descriptor
 from .files import disk_errors, link_whole, make_folder, unique_suffix
 
-__all__ = ["BlobFolder"]
+__all__ = ["LAYOUT_MARK", "BlobFolder"]
+
+LAYOUT_MARK = b'{"imageLayoutVersion":"1.0.0"}'
+"""Content of the file ``oci-layout`` beside ``blobs/`` (image-spec, "oci-layout file")."""
 
 
 class BlobFolder:

@@ -25,13 +25,12 @@ from ..spec.descriptor import Descriptor, parse_descriptor
 from ..spec.manifest import Index, Manifest
 from ..spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from ..spec.node import Node
-from .blobs import BlobFolder
+from .blobs import LAYOUT_MARK, BlobFolder
 from .files import disk_errors, make_folder, remove_empty, unique_suffix, write_whole
 from .verified import read_manifest
 
 __all__ = ["DiskRepository", "DiskStore", "Ref"]
 
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _LEASE_LIFE = 24 * 3600.0  # seconds a lease of another host counts without a sign of life
 
 
@@ -84,7 +83,7 @@ class DiskStore:
         make_folder(self.root)
         mark = self.root / "oci-layout"
         if not mark.exists():
-            self.write(mark, _LAYOUT)
+            self.write(mark, LAYOUT_MARK)
 
     def write(self, path: Path, data: bytes) -> None:
         """Make ``path`` hold exactly ``data``; what a killed process leaves of it lies where a collection looks."""

@@ -7,6 +7,7 @@ system has one.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -19,13 +20,12 @@ from ..reference import check_tag
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import Index, parse_manifest
 from ..spec.media import IMAGE_INDEX, MANIFESTS
-from .blobs import BlobFolder
+from .blobs import LAYOUT_MARK, BlobFolder
 from .files import disk_errors, make_folder, write_whole
 from .verified import read_manifest
 
 __all__ = ["LayoutStore"]
 
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _REF_NAME = "org.opencontainers.image.ref.name"
 Entries = tuple[Descriptor, ...]
 
@@ -73,7 +73,7 @@ class LayoutStore:
                     hint="Name a new or empty folder.",
                     subject=str(self.path),
                 )
-            write_whole(mark, _LAYOUT)
+            write_whole(mark, LAYOUT_MARK)
 
     def _entries(self) -> Entries:
         path = self.path / "index.json"
@@ -166,11 +166,6 @@ def _orphan(entries: Entries, entry: Descriptor) -> list[Descriptor]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: the rename stays atomic, a lost update is possible
-        yield
-        return
     with disk_errors(path):
         handle = os.open(path, os.O_RDONLY)
     try:

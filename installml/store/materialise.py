@@ -7,6 +7,7 @@ read-only: they are the store's own content.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterable
@@ -108,10 +109,6 @@ def _place(blob: Path, target: Path, mode: int, order: list[How]) -> How:
 
 
 def _reflink(blob: Path, target: Path) -> None:
-    try:
-        import fcntl
-    except ImportError as error:
-        raise OSError(errno.ENOSYS, "no reflink on this system") from error
     with blob.open("rb") as source, target.open("xb") as file:
         fcntl.ioctl(file.fileno(), _FICLONE, source.fileno())
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 
-from ..digest import CHUNK, Digest, Readable, VerifyingReader
+from ..digest import Digest, Readable, VerifyingReader
 from ..errors import NotFound
 from ..reference import check_tag
 from ..spec.descriptor import Descriptor
@@ -41,8 +41,7 @@ class MemoryStore:
 
     def push(self, descriptor: Descriptor, content: Readable) -> None:
         """Take the content, verified."""
-        reader = VerifyingReader.over(content, descriptor.digest, descriptor.size, "the source")
-        data = b"".join(iter(lambda: reader.read(CHUNK), b""))
+        data = VerifyingReader.over(content, descriptor.digest, descriptor.size, "the source").read()
         self._content[descriptor.digest] = (descriptor.bare(), data)
 
     def resolve(self, pointer: str) -> Descriptor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl  # noqa: F401 - loaded before anybody gives up the right to read the interpreter's own files
 import os
 import shutil
 import subprocess
