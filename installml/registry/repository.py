@@ -15,7 +15,7 @@ from ..errors import DigestMismatch, NotFound, SizeMismatch
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
-from ..spec.manifest import parse_manifest
+from ..spec.manifest import as_referrer, parse_manifest
 from ..spec.media import MANIFESTS
 from .answers import failure
 from .auth import CredentialSource, Fixed
@@ -236,9 +236,7 @@ class Repository:
         manifest = parse_manifest(data, descriptor.media_type, self._what(descriptor))
         listed = self._put_manifest(descriptor, data, str(descriptor.digest))
         if manifest.subject is not None and not (listed and self._referrers.native(manifest.subject)):
-            entry = descriptor.bare()
-            entry = Descriptor(entry.media_type, entry.digest, entry.size, manifest.annotations, manifest.kind)
-            self._referrers.add(manifest.subject, entry)
+            self._referrers.add(manifest.subject, as_referrer(descriptor, manifest))
 
     def _put_manifest(self, descriptor: Descriptor, data: bytes, pointer: str) -> bool:
         """Put a manifest; return whether the registry says that it keeps its subject (``OCI-Subject``).

@@ -16,7 +16,7 @@ from ..errors import ReferenceInvalid, UsageError
 from ..reference import check_tag
 from ..spec.canonical import MAX_MANIFEST, parse_json
 from ..spec.descriptor import Descriptor
-from ..spec.manifest import Index, Manifest, parse_manifest
+from ..spec.manifest import Index, Manifest, as_referrer, parse_manifest
 from ..spec.media import IMAGE_MANIFEST
 from .answers import Refusal, content_headers
 from .bodies import read_small
@@ -139,8 +139,7 @@ def _is_elsewhere(descriptor: Descriptor) -> bool:
 
 
 def _described(stored: StoredManifest, parsed: Manifest | Index) -> dict[str, object]:
-    # distribution-spec, "Listing Referrers": type from the config when there is none, annotations of the manifest
-    return Descriptor(stored.media_type, stored.digest, len(stored.data), parsed.annotations, parsed.kind).to_json()
+    return as_referrer(Descriptor(stored.media_type, stored.digest, len(stored.data)), parsed).to_json()
 
 
 async def delete(request: Request, repository: Repository, target: str) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UsageError
@@ -12,7 +12,7 @@ from .descriptor import Descriptor, parse_descriptor, read_annotations
 from .media import DOCKER_LIST, EMPTY, IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from .node import Node
 
-__all__ = ["MAX_LAYERS", "Index", "Manifest", "ManifestInvalid", "parse_manifest"]
+__all__ = ["MAX_LAYERS", "Index", "Manifest", "ManifestInvalid", "as_referrer", "parse_manifest"]
 
 MAX_LAYERS = 10_000
 _INDEXES = {IMAGE_INDEX, DOCKER_LIST}
@@ -124,6 +124,14 @@ class Index:
     def to_bytes(self) -> bytes:
         """Return the canonical bytes."""
         return canonical(self.to_json())
+
+
+def as_referrer(descriptor: Descriptor, manifest: Manifest | Index) -> Descriptor:
+    """Return a manifest's descriptor as lists of referrers show it: with the manifest's type and annotations.
+
+    The type is the config's when the manifest names none (distribution-spec, "Listing Referrers").
+    """
+    return replace(descriptor.bare(), artifact_type=manifest.kind, annotations=manifest.annotations)
 
 
 _KNOWN = (

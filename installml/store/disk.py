@@ -22,7 +22,7 @@ from ..errors import NotFound, StoreUnusable
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import MAX_MANIFEST, JSONInvalid, canonical, parse_json
 from ..spec.descriptor import Descriptor, parse_descriptor
-from ..spec.manifest import Index, Manifest
+from ..spec.manifest import Index, Manifest, as_referrer
 from ..spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from ..spec.node import Node
 from .blobs import LAYOUT_MARK, BlobFolder
@@ -275,9 +275,7 @@ class DiskRepository:
                 entry = read_ref(path)
                 manifest = self.manifest(entry)
                 if artifact_type in ("", manifest.kind):
-                    found.append(
-                        Descriptor(entry.media_type, entry.digest, entry.size, manifest.annotations, manifest.kind)
-                    )
+                    found.append(as_referrer(entry, manifest))
         return sorted(found, key=lambda d: d.digest)
 
 

@@ -11,14 +11,13 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 from ..digest import Digest, Readable
 from ..errors import NotFound, StoreUnusable
 from ..reference import check_tag
 from ..spec.descriptor import Descriptor
-from ..spec.manifest import Index, parse_manifest
+from ..spec.manifest import Index, as_referrer, parse_manifest
 from ..spec.media import IMAGE_INDEX, MANIFESTS
 from .blobs import LAYOUT_MARK, BlobFolder
 from .files import disk_errors, make_folder, write_whole
@@ -137,8 +136,7 @@ class LayoutStore:
             manifest = read_manifest(self, entry)
             subject = manifest.subject
             if subject is not None and subject.digest == descriptor.digest and artifact_type in ("", manifest.kind):
-                full = replace(entry.bare(), annotations=manifest.annotations, artifact_type=manifest.kind)
-                found[entry.digest] = full
+                found[entry.digest] = as_referrer(entry, manifest)
         return sorted(found.values(), key=lambda d: d.digest)
 
 

@@ -10,7 +10,7 @@ from ..digest import Digest, Readable, VerifyingReader
 from ..errors import NotFound
 from ..reference import check_tag
 from ..spec.descriptor import Descriptor
-from ..spec.manifest import parse_manifest
+from ..spec.manifest import as_referrer, parse_manifest
 from ..spec.media import MANIFESTS
 
 __all__ = ["MemoryStore"]
@@ -86,5 +86,5 @@ class MemoryStore:
             if manifest.subject is None or manifest.subject.digest != descriptor.digest:
                 continue
             if artifact_type in ("", manifest.kind):
-                found.append(Descriptor(own.media_type, own.digest, own.size, manifest.annotations, manifest.kind))
+                found.append(as_referrer(own, manifest))
         return sorted(found, key=lambda d: d.digest)
