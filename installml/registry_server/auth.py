@@ -131,7 +131,7 @@ class Auth:
         """
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if self._tokens is not None:
-            self._check_token(request, needed, value if scheme.lower() == "bearer" else "")
+            _check_token(self._tokens, request, needed, value if scheme.lower() == "bearer" else "")
         elif not await self._basic_allows(scheme, value, needed):
             raise _unauthorized('Basic realm="installml registry", charset="UTF-8"')
 
@@ -148,21 +148,6 @@ class Auth:
         if not colon or self._users is None or not await run_in_threadpool(self._users.check, name, password):
             return None
         return name
-
-    def _check_token(self, request: Request, needed: Sequence[Access], token: str) -> None:
-        if self._tokens is None:
-            return
-        error = ""
-        if token:
-            try:
-                missing = set(needed) - self._tokens.read(token)
-            except TokenInvalid:
-                error = "invalid_token"
-            else:
-                if not missing:
-                    return
-                error = "insufficient_scope"
-        raise _unauthorized(_challenge(request, needed, error))
 
     async def token(self, request: Request) -> Response:
         """Answer a request for a token: GET with Basic credentials, or without for what everybody may do."""
@@ -190,6 +175,20 @@ class Auth:
             {"token": token, "access_token": token, "expires_in": tokens.seconds, "issued_at": issued},
             headers={"Cache-Control": "no-store"},
         )
+
+
+def _check_token(tokens: Tokens, request: Request, needed: Sequence[Access], token: str) -> None:
+    error = ""
+    if token:
+        try:
+            missing = set(needed) - tokens.read(token)
+        except TokenInvalid:
+            error = "invalid_token"
+        else:
+            if not missing:
+                return
+            error = "insufficient_scope"
+    raise _unauthorized(_challenge(request, needed, error))
 
 
 def _scopes(request: Request) -> list[Access]:
