@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from ..reference import Reference
 
 __all__ = ["complete_installed", "complete_reference"]
 
@@ -16,27 +23,24 @@ def _spelled(reference: str) -> str:
 
 def complete_reference(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the references of the local store that begin with ``incomplete``."""
-    from ..config import load
-    from ..errors import InstallMLError
     from ..store.disk import DiskStore
 
-    try:
-        home = load({"home": ctx.params.get("home")}).home
-        names = {_spelled(str(ref.reference)) for ref in DiskStore(home).refs()}
-    except InstallMLError:
-        return []
-    return sorted(name for name in names if name.startswith(incomplete))
+    return _completed(ctx, incomplete, lambda home: (ref.reference for ref in DiskStore(home).refs()))
 
 
 def complete_installed(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the installed packages that begin with ``incomplete``."""
-    from ..config import load
-    from ..errors import InstallMLError
     from ..store.installed import InstalledStore
 
+    return _completed(ctx, incomplete, lambda home: (record.reference for record in InstalledStore(home).records()))
+
+
+def _completed(ctx: typer.Context, incomplete: str, known: Callable[[Path], Iterable[Reference]]) -> list[str]:
+    from ..config import load
+    from ..errors import InstallMLError
+
     try:
-        home = load({"home": ctx.params.get("home")}).home
-        names = {_spelled(str(record.reference)) for record in InstalledStore(home).records()}
+        names = {_spelled(str(reference)) for reference in known(load({"home": ctx.params.get("home")}).home)}
     except InstallMLError:
         return []
     return sorted(name for name in names if name.startswith(incomplete))

@@ -172,7 +172,7 @@ def _tag(result: r.TagResult, _: Look) -> Lines:
 
 
 def _remove(result: r.RemoveResult, _: Look) -> Lines:
-    yield f"removed {result.reference} from {result.place}"
+    yield f"{'would remove' if result.dry_run else 'removed'} {result.reference} from {result.place}"
 
 
 def _login(result: r.LoginResult, _: Look) -> Lines:

@@ -18,7 +18,4 @@ def remove(
         cli.confirm(f"Remove {reference} from {'the local store' if local else 'its registry'}?")
     with cli.session() as session:
         result = run(reference, local=local, dry_run=dry_run, session=session)
-    if dry_run and not cli.json:
-        cli.screen.print(f"would remove {result.reference} from {result.place}")
-    else:
-        cli.show(result)
+    cli.show(result)
