@@ -27,7 +27,7 @@ from .cache import cache_gc
 from .init import init
 from .install import install
 from .push import push
-from .results import DemoDigit, DemoResult, DemoStep
+from .results import DemoDigit, DemoResult, DemoStep, InstallResult
 from .serve import serve, test
 from .session import AMBIENT, Session
 from .tags import remove
@@ -126,7 +126,7 @@ def _move(diary: _Diary, session: Session) -> None:
         say(f"{format_size(installed.moved)} fetched, every byte checked, linked by {installed.linked}")
 
 
-def _install(session: Session) -> Any:
+def _install(session: Session) -> InstallResult:
     try:
         return install(f"{NAME}:{VERSION}", session=session)
     except (WheelsMissing, IndexUnreachable) as error:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from ..errors import ReferenceInvalid
 from ..events import Listener, ignore
@@ -57,7 +57,7 @@ class Session:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)
-    _registries: dict[str, Any] = field(init=False, default_factory=dict, repr=False)
+    _registries: dict[str, Registry] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "store", DiskStore(self.home, clock=self.clock))
@@ -123,8 +123,7 @@ class Session:
             )
         if host not in self._registries:
             self._registries[host] = self.open_registry_as(host, self.credentials)
-        repository: Repository = self._registries[host].repository(reference.repository)
-        return repository
+        return self._registries[host].repository(reference.repository)
 
     def forget(self, host: str) -> None:
         """Open the registry ``host`` anew next time: who we are there has changed."""

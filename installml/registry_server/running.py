@@ -258,7 +258,10 @@ def serve(
         on_request: Told of every finished request.
 
     Raises:
-        Exposed, PortUnavailable, SettingInvalid, StoreUnusable.
+        Exposed: Others could reach it unguarded, and ``insecure`` was not given.
+        PortUnavailable: The port is taken.
+        SettingInvalid: The certificate or its key cannot be used.
+        StoreUnusable: The folder is not a registry's, or in use by another.
     """
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("a TLS certificate and its key belong together", hint="Give both --tls-cert and --tls-key.")
