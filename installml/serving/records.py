@@ -24,7 +24,10 @@ __all__ = ["Record", "birth_of", "find", "follow", "log_path", "servers", "stop"
 
 MAX_RECORD = 1 << 16
 KEPT_LOGS = 20
+PATIENCE_S = 40.0
+"""Seconds that a server's running requests get before it is killed: more than ``Limits.drain_timeout_s``."""
 _POLL_S = 0.05
+_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +167,12 @@ def find(state: Path, name_or_id: str) -> list[Record]:
     return found
 
 
-def stop(state: Path, name_or_id: str, *, patience_s: float = 40.0) -> list[Record]:
+def stop(state: Path, name_or_id: str) -> list[Record]:
     """End the servers of that id or model name, and wait until they are gone.
 
     Args:
         state: Folder of the records.
         name_or_id: A server's id, or a model's name: all its servers.
-        patience_s: Seconds that running requests get before the server is killed.
 
     Returns:
         What was stopped.
@@ -190,7 +192,7 @@ def stop(state: Path, name_or_id: str, *, patience_s: float = 40.0) -> list[Reco
     for record in found:
         _signal(record, signal.SIGTERM)
     for record in found:
-        if not _ended(record, patience_s):
+        if not _ended(record, PATIENCE_S):
             _signal(record, signal.SIGKILL)
             _ended(record, 10)
         remove(state, record.id)
@@ -251,13 +253,12 @@ def tail(log: Path, lines: int = 20) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
-def follow(log: Path, running: Callable[[], bool], *, pause_s: float = 0.2) -> Iterator[str]:
+def follow(log: Path, running: Callable[[], bool]) -> Iterator[str]:
     """Yield a log's text as it grows, from its beginning, until the server has ended.
 
     Args:
         log: The file.
         running: Says whether the server still writes.
-        pause_s: Seconds between two looks.
     """
     with disk_errors(log), log.open("rb") as file:
         while True:
@@ -266,4 +267,4 @@ def follow(log: Path, running: Callable[[], bool], *, pause_s: float = 0.2) -> I
                 yield part.decode("utf-8", "replace")
             if last:
                 return
-            time.sleep(pause_s)
+            time.sleep(_PAUSE_S)
