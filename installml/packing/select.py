@@ -74,9 +74,14 @@ def _pattern(glob: str) -> re.Pattern[str]:
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", glob)
     table = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return re.compile(
-        "".join(table.get(p) or (fnmatch.translate(p)[4:-3] if p.startswith("[") else re.escape(p)) for p in parts),
+        "".join(table.get(p) or (_class(p) if p.startswith("[") else re.escape(p)) for p in parts),
         re.DOTALL,
     )
+
+
+def _class(glob: str) -> str:
+    """Return a character class as fnmatch understands it, odd and reversed ones included, without its anchors."""
+    return fnmatch.translate(glob).removeprefix("(?s:").rpartition(")")[0]
 
 
 def matches(path: str, globs: tuple[str, ...]) -> bool:
