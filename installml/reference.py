@@ -23,6 +23,7 @@ _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]{{2,45}}\])(?::[0-9]{{1,5}})?")
+_SCHEMES = ("oci-layout:", "dir:")
 _MAX_NAME = 255  # distribution-spec: many clients limit <registry>/<name> to 255 characters
 
 
@@ -79,6 +80,7 @@ class Reference:
         """
         if not text or text != text.strip() or not text.isprintable():
             raise ReferenceInvalid(f"{text!r} is not a reference", subject=text)
+        cls._check_scheme(text)
         rest, digest = cls._split_digest(text)
         head, slash, tail = rest.rpartition("/")
         tail, colon, tag = tail.partition(":")
@@ -90,6 +92,15 @@ class Reference:
         if registry:
             cls._check_host(registry, text)
         return cls(registry, check_repository(repository), tag, digest)
+
+    @staticmethod
+    def _check_scheme(text: str) -> None:
+        if text.startswith(_SCHEMES):
+            raise ReferenceInvalid(
+                f"{text!r} is a place, and a package's name is needed here",
+                hint=f"Bring it into the local store first: installml copy {text} NAME:VERSION",
+                subject=text,
+            )
 
     @staticmethod
     def _split_digest(text: str) -> tuple[str, Digest | None]:

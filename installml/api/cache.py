@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..digest import Digest
-from ..errors import IntegrityError
+from ..errors import IntegrityError, NotFound
 from ..events import BlobProgress, Phase
 from ..machines.probe import free_space
 from ..runtime.environment import collect as collect_runtimes
-from ..store.gc import Damage, collect, usage, verify_store
+from ..spec.recipe import tag_of
+from ..store.gc import Damage, collect, reachable, usage, verify_store
+from ..store.installed import Record
 from .results import CacheUsage, CacheVerification, Collection, DamagedBlob
 from .session import AMBIENT, Session
 
@@ -24,7 +27,7 @@ class CacheDamaged(IntegrityError):
 
     reference = "cache-damaged"
 
-    def __init__(self, verification: CacheVerification) -> None:
+    def __init__(self, verification: CacheVerification, installed: Sequence[str] = ()) -> None:
         self.verification = verification
         damaged = verification.damaged
         lines = "".join(
@@ -34,16 +37,17 @@ class CacheDamaged(IntegrityError):
         )
         super().__init__(
             f"{len(damaged)} of {verification.checked} blobs are damaged:{lines}",
-            hint=_cure(sorted({owner for blob in damaged for owner in blob.needed_by})),
+            hint=_cure(sorted({owner for blob in damaged for owner in blob.needed_by}), installed),
         )
 
 
-def _cure(owners: list[str]) -> str:
+def _cure(owners: Sequence[str], installed: Sequence[str]) -> str:
     """Return what to type: everything that needs a damaged blob must let go of it before it is fetched again."""
-    if not owners:
+    if not owners and not installed:
         return "Nothing needs them; remove them with: installml cache gc"
-    removals = "; ".join(f"installml remove --local {owner}" for owner in owners)
-    return f"Uninstall what is installed of it; {removals}; installml cache gc; then install or build it again."
+    steps = [f"installml remove --local {owner}" for owner in owners]
+    steps += [f"installml uninstall {reference}" for reference in installed]
+    return f"{'; '.join(steps)}; installml cache gc; then install or build it again."
 
 
 def _tree_size(folder: Path) -> int:
@@ -119,8 +123,24 @@ def cache_verify(*, session: Session = AMBIENT) -> CacheVerification:
         session.on_event(BlobProgress(str(outcome if isinstance(outcome, Digest) else outcome.digest), 0))
     result = CacheVerification(checked, tuple(damaged))
     if damaged:
-        raise CacheDamaged(result)
+        raise CacheDamaged(result, _installations({blob.digest for blob in damaged}, session))
     return result
+
+
+def _installations(damaged: set[Digest], session: Session) -> list[str]:
+    """Return what is installed of damaged blobs: a collection keeps them although no reference names them."""
+    return sorted(
+        str(replace(record.reference, digest=None, tag=tag_of(record.version)))
+        for record in session.installed.records()
+        if damaged & _needed(record, session)
+    )
+
+
+def _needed(record: Record, session: Session) -> set[Digest]:
+    try:
+        return reachable(session.store, [record.descriptor])
+    except (IntegrityError, NotFound):  # its own manifest is damaged
+        return {record.descriptor.digest}
 
 
 def cache_path(*, session: Session = AMBIENT) -> Path:

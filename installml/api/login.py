@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import NotFound, ReferenceInvalid, UsageError
 from ..reference import Reference
 from ..registry.auth import Credentials, Fixed
+from ..registry.errors import RealmRefused, Unauthorized
 from .results import LoginResult
 from .session import AMBIENT, Session
 
@@ -45,7 +46,18 @@ def login(registry: str, *, username: str, password: str, session: Session = AMB
             hint=f"installml login {host} --username NAME --password-stdin < FILE",
         )
     credentials = Credentials(username, password)
-    session.open_registry_as(host, Fixed(credentials)).ping()
+    try:
+        session.open_registry_as(host, Fixed(credentials)).ping()
+    except RealmRefused:
+        raise
+    except Unauthorized as error:
+        raise Unauthorized(
+            f"{host} does not accept this password of {username}",
+            hint="Check the user name and the password or token.",
+            subject=host,
+            status=error.status,
+            codes=error.codes,
+        ) from None  # its hint is to log in
     stored = session.credentials.save(host, credentials)
     session.forget(host)
     return LoginResult(host, username, stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,13 +28,20 @@ from ..store.installed import Record
 from .build import RECORDED, build
 from .install import find_installed, install
 from .places import folder_of, is_folder
-from .results import PredictResult, RunningServer, ServerList, StopResult, TestResult
+from .results import InstallResult, PredictResult, RunningServer, ServerList, StopResult, TestResult
 from .session import AMBIENT, Session
 
 __all__ = ["logs", "predict", "ps", "serve", "serve_foreground", "stop", "test"]
 
+Target = str | Path | InstallResult
+"""A name, a model folder, or what ``install`` has returned."""
+
 MAX_DOCUMENT = 64 << 20
 """Largest request read from a file, in bytes."""
+
+
+def _named(target: Target) -> str | Path:
+    return str(target.reference) if isinstance(target, InstallResult) else target
 
 
 def _installed(target: str | Path, session: Session, allow_unsigned: bool) -> Record:
@@ -59,7 +67,7 @@ def _installed(target: str | Path, session: Session, allow_unsigned: bool) -> Re
 
 
 def _runnable(record: Record) -> bool:
-    return Path(record.python).is_file() if record.runtime else _runtime(record).engine == "none"
+    return os.access(record.python, os.X_OK) if record.runtime else _runtime(record).engine == "none"
 
 
 def _runtime(record: Record) -> RuntimeManifest:
@@ -85,7 +93,7 @@ def _plan(record: Record, session: Session, **wishes: Any) -> ServePlan:
 
 
 def serve(
-    target: str | Path,
+    target: Target,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -98,7 +106,7 @@ def serve(
     """Start a server that outlives this process, and wait until its model answers.
 
     Args:
-        target: Installed model, package or model folder; what is not installed is installed first.
+        target: Installed model, package, model folder or what ``install`` returned; installed first when it is not.
         host: Address to listen on; others than loopback need a token, which is made when none is given.
         port: Port; 0 for any free one.
         token: Bearer token that callers must send.
@@ -113,7 +121,7 @@ def serve(
     Raises:
         ModelError: It did not come up; says why.
     """
-    record = _installed(target, session, allow_unsigned)
+    record = _installed(_named(target), session, allow_unsigned)
     session.on_event(Phase("starting", record.name))
     wishes = {"host": host, "port": port, "token": token, "tls_cert": tls_cert, "tls_key": tls_key}
     return start(_plan(record, session, **wishes), state=session.servers)
@@ -201,7 +209,7 @@ def logs(target: str, *, follow: bool = False, session: Session = AMBIENT) -> It
 
 
 def predict(
-    target: str | Path,
+    target: Target,
     inputs: Mapping[str, Any] | None = None,
     *,
     request: Mapping[str, Any] | None = None,
@@ -221,6 +229,7 @@ def predict(
         RequestInvalid: The model cannot take it; names the input.
         ModelError: The model failed.
     """
+    target = _named(target)
     server = _server(target, session)
     if server is None:
         record = _installed(target, session, allow_unsigned)
@@ -295,7 +304,7 @@ def _example(record: Record) -> dict[str, Any]:
 
 
 def test(
-    target: str | Path,
+    target: Target,
     *,
     record: bool = False,
     tolerance: float | None = None,
@@ -318,6 +327,7 @@ def test(
         ModelError: The model failed.
         UsageError: There is no example, or ``record`` is asked for something that is no folder.
     """
+    target = _named(target)
     if record and not (isinstance(target, Path) or is_folder(target)):
         raise UsageError("an answer is recorded in a model folder", hint="installml test DIR --record")
     installed = _installed(target, session, allow_unsigned)

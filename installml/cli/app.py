@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
+from ..errors import UsageError
 from .context import Cli, verb
 
 __all__ = ["GROUPS", "VERBS", "app", "command"]
@@ -60,6 +61,8 @@ def _root(
     if version:
         _cli.screen.print(f"installml {__version__}")
         raise typer.Exit
+    if not _cli.subcommand:
+        raise UsageError("no verb is named", hint="installml --help")
 
 
 def _nothing(_cli: Cli) -> None:

@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code (docs/reference/errors.md).
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     if words[:1] == ["--version"]:
         sys.stdout.write(f"installml {__version__}\n")
         return 0
@@ -50,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED and arguments is None:
         _leave(code)
     return code
+
+
+def _open_streams() -> None:
+    """Put nothing in the place of a stream that the parent closed (``>&-``): Python has None there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def _run(words: list[str], cli: Cli) -> int:

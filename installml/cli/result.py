@@ -179,7 +179,7 @@ def _login(result: r.LoginResult, _: Look) -> Lines:
     if result.username:
         yield f"logged in to {result.registry} as {result.username}; kept in {result.stored}"
     else:
-        yield f"logged out of {result.registry}; forgotten in {result.stored}"
+        yield f"logged out of {result.registry}"
 
 
 def _info(result: r.InfoResult, _: Look) -> Lines:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..errors import InstallMLError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Color", "Ended", "OutputClosed", "Screen", "plain"]
+__all__ = ["Color", "Ended", "OutputClosed", "OutputFailed", "Screen", "plain"]
 
 _KEPT = "\n\t"
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -48,6 +50,16 @@ class OutputClosed(Ended):
 
     def __init__(self) -> None:
         super().__init__(1)
+
+
+class OutputFailed(InstallMLError):
+    """Standard output cannot take the result: a full disk behind a redirection, most often."""
+
+    reference = "output-failed"
+    default_hint = "Write it to another place, or make room there."
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the result could not be written to standard output: {error.strerror}")
 
 
 class Color(StrEnum):
@@ -129,6 +141,10 @@ class Screen:
             _close(stream)
             if stream is self.out:
                 raise OutputClosed from error
+        except OSError as error:
+            _close(stream)
+            if stream is self.out:
+                raise OutputFailed(error) from error
 
 
 def _encodes(stream: TextIO, text: str) -> bool:

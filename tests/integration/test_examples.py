@@ -156,7 +156,8 @@ def test_the_entry_point_example_is_served_and_computes_its_polynomial(
     shutil.copytree(EXAMPLES / "entrypoint", tmp_path / "curve")
     reference = f"{registry.address}/demo/curve:1.0.0"
     installml.push(tmp_path / "curve", reference, session=session)
-    with installml.serve(reference, session=session) as server:
+    model = installml.install(reference, session=session)
+    with installml.serve(model, session=session) as server:
         answer = server.predict({"x": [-2.0, 0.0, 10.0]})
     assert answer["y"].tolist() == [6.0, 2.0, 42.0]
 

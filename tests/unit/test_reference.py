@@ -107,3 +107,10 @@ def test_what_a_location_means(text: str, location: Location) -> None:
 def test_what_is_no_location(text: str) -> None:
     with pytest.raises(ReferenceInvalid):
         parse_location(text)
+
+
+@pytest.mark.parametrize("text", ["oci-layout:out:1.0", "dir:model"])
+def test_a_place_where_a_name_is_needed_is_told_how_it_gets_one(text: str) -> None:
+    with pytest.raises(ReferenceInvalid, match="is a place") as caught:
+        Reference.parse(text)
+    assert f"installml copy {text} " in caught.value.hint

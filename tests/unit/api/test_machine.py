@@ -121,14 +121,25 @@ def test_a_damaged_blob_is_named_with_its_owner_and_the_cure_cures(
         cache_verify(session=session)
     assert caught.value.exit_code == 3
     assert caught.value.verification.damaged[0].needed_by == (there,)
-    assert f"installml remove --local {there}; installml cache gc" in caught.value.hint
+    steps = [f"installml remove --local {there}"] + [f"installml uninstall {there}"] * (verb is install)
+    assert caught.value.hint.startswith(f"{'; '.join(steps)}; installml cache gc; ")
+    remove(there, local=True, session=session)
     if verb is install:
         uninstall(there, session=session)
-    else:
-        remove(there, local=True, session=session)
     cache_gc(session=session)
     verb(there, session=session)
     assert cache_verify(session=session).damaged == ()
+
+
+def test_a_damaged_blob_of_an_installation_without_a_reference_is_not_called_unneeded(
+    there: str, session: Session
+) -> None:
+    install(there, session=session)
+    damage(session)
+    remove(there, local=True, session=session)
+    with pytest.raises(CacheDamaged) as caught:
+        cache_verify(session=session)
+    assert caught.value.hint.startswith(f"installml uninstall {there}; installml cache gc; ")
 
 
 def test_a_damaged_blob_that_nothing_needs_goes_with_a_collection(there: str, session: Session) -> None:
@@ -212,6 +223,7 @@ def test_credentials_are_proved_then_kept_then_used_then_forgotten(
         with pytest.raises(Unauthorized) as caught:
             login(guarded.address, username="ann", password="wrong", session=session)
         assert "wrong" not in f"{caught.value} {caught.value.hint}"
+        assert "Check the user name" in caught.value.hint
         with pytest.raises(Unauthorized):
             push(model, tag=f"{guarded.address}/acme/sentiment", session=session)
         done = login(f"http://{guarded.address}/acme", username="ann", password="right", session=session)

@@ -56,6 +56,11 @@ def test_a_bare_command_shows_help_and_counts_as_wrong_usage(run: Callable[..., 
     assert "Usage: installml" in done.out
 
 
+def test_flags_without_a_verb_are_wrong_usage(run: Callable[..., Any]) -> None:
+    done = run("--format", "json")
+    assert (done.code, done.json["kind"]) == (2, "Error")
+
+
 def test_a_mistyped_verb_is_answered_with_the_verb_that_was_meant(run: Callable[..., Any]) -> None:
     done = run("intsall", "acme/x")
     assert done.code == 2
@@ -238,3 +243,19 @@ def test_an_interruption_is_json_where_json_was_asked_for(program: list[str], mo
     assert code == 130
     assert json.loads(out)["reference"] == "interrupted"
     assert err == ""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_stream_that_the_parent_closed_is_no_failure(home: Path, closed: str) -> None:
+    line = f'exec "$0" -m installml list {closed}'
+    assert subprocess.run(["/bin/sh", "-c", line, sys.executable], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_result_that_finds_no_room_is_told_on_the_other_stream(home: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "installml", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the result could not be written to standard output: No space left")
