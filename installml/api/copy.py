@@ -14,7 +14,7 @@ from ..store.protocol import Source
 from ..store.verified import read_manifest
 from ..transfer import copy as transfer
 from .build import made
-from .places import find, folder_of, open_place
+from .places import find, folder_of, is_folder, open_place
 from .results import CopyResult, ExportResult
 from .session import AMBIENT, Session
 
@@ -36,7 +36,7 @@ def copy(source: str, destination: str, *, session: Session = AMBIENT) -> CopyRe
     if parse_location(destination).scheme == "dir":
         raise UsageError("a package is not copied into a folder of files", hint=f"installml install {source}")
     session.on_event(Phase("copying", f"{source} to {destination}"))
-    if parse_location(source).scheme == "dir":
+    if is_folder(source):
         package = made(folder_of(source), session)
         return _copied(package, package.root, package.tag, source, destination, session)
     place, pointer, _ = open_place(source, session)

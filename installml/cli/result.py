@@ -223,7 +223,7 @@ def _install(result: r.InstallResult, _: Look) -> Lines:
         {
             "path": result.path,
             "source": result.source,
-            "digest": f"{result.digest}, every byte checked" if result.path else str(result.digest),
+            "digest": _checked(result),
             "variant": result.variant,
             "signers": ", ".join(result.signers),
             "python": result.python,
@@ -235,6 +235,12 @@ def _install(result: r.InstallResult, _: Look) -> Lines:
         if result.path
         else f"next: installml install {spelled(result.reference)}"
     )
+
+
+def _checked(result: r.InstallResult) -> str:
+    if not result.path:
+        return str(result.digest)
+    return f"{result.digest}, every byte checked" + ("" if result.moved else " when it was fetched")
 
 
 def _uninstall(result: r.UninstallResult, _: Look) -> Lines:

@@ -204,7 +204,7 @@ def _hash_file(file: Selected, take: Taker, on_event: Listener) -> _Hashed:
         if _identity(stream) != before or size != before[2]:
             raise SourceChanged(file.path)
     on_event(BlobDone(file.path, file.path, size, "copied"))
-    annotations = file_annotations(file.path, size, executable=file.executable)
+    annotations = file_annotations(file.path, size)
     layer = Descriptor(layer_media_type(file.role), digest, size, annotations)
     return _Hashed(layer, digest, _Seen(file.source, before))
 

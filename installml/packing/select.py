@@ -49,14 +49,12 @@ class Selected:
         path: Package-relative POSIX path.
         source: Where it is.
         size: Bytes when it was seen.
-        executable: Whether its owner may run it.
         role: What it is for.
     """
 
     path: str
     source: Path
     size: int
-    executable: bool
     role: Role
 
 
@@ -122,7 +120,7 @@ def select(folder: Path, rules: FileRules, weights: frozenset[str] = frozenset()
     files = []
     for path, source, status in _walk(folder, rules, problems, notices):
         role = _role(path, status.st_size, rules, weights)
-        files.append(Selected(path, source, status.st_size, bool(status.st_mode & stat.S_IXUSR), role))
+        files.append(Selected(path, source, status.st_size, role))
     names = [file.path for file in files]
     problems += [f"{a!r} and {b!r} would be one file on some systems; rename one" for a, b in collisions(names)]
     if not files and not problems:

@@ -1,4 +1,4 @@
-"""Building is a function of the files' bytes, names and executable bits, and of nothing else."""
+"""Building is a function of the files' bytes, and names, and of nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import stat
 import subprocess
 from pathlib import Path
 
@@ -72,7 +71,7 @@ def test_the_same_files_give_the_same_digest_whatever_their_order_times_and_righ
         for path in folder.rglob("*"):
             os.utime(path, (seed * 10**6, seed * 10**6))
             if path.is_file():
-                path.chmod((path.stat().st_mode & stat.S_IXUSR) | 0o600 | (0o044 if seed % 2 else 0))
+                path.chmod([0o600, 0o644, 0o755, 0o777][seed])
         digests.add(made(folder, session).root.digest)
     assert len(digests) == 1
 
@@ -87,17 +86,15 @@ def test_the_order_in_which_a_folder_is_listed_does_not_matter(
     assert made(folder, session).root.digest == before
 
 
-@pytest.mark.parametrize("change", ["content", "name", "executable"])
+@pytest.mark.parametrize("change", ["content", "name"])
 def test_a_change_that_matters_changes_the_digest(tmp_path: Path, session: Session, change: str) -> None:
     folder = write_model(tmp_path / "model")
     before = made(folder, session).root.digest
     match change:
         case "content":
             (folder / "config.json").write_bytes(b"{ }")
-        case "name":
-            (folder / "config.json").rename(folder / "config2.json")
         case _:
-            (folder / "config.json").chmod(0o755)
+            (folder / "config.json").rename(folder / "config2.json")
     assert made(folder, session).root.digest != before
 
 
