@@ -256,6 +256,7 @@ def test_a_copy_to_the_local_store_is_a_package_there(
 
 def test_a_folder_is_copied_by_building_it(session: Session, model: Path, there: str) -> None:
     done = copy(f"dir:{model}", there, session=session)
+    assert copy(str(model), there, session=session).digest == done.digest
     assert done.digest == push(model, tag=there, session=session).digest
     assert tags(there, session=session).tags == ("1.0.0",)
 
