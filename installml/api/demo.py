@@ -130,7 +130,8 @@ def _install(session: Session) -> InstallResult:
     try:
         return install(f"{NAME}:{VERSION}", session=session)
     except (WheelsMissing, IndexUnreachable) as error:
-        raise type(error)(error.message, hint=BRING_WHEELS, subject=error.subject) from error
+        # from its cause: its own hint speaks of a lock in a folder that is gone by then
+        raise type(error)(error.message, hint=BRING_WHEELS, subject=error.subject) from error.__cause__
 
 
 def _use(diary: _Diary, session: Session) -> tuple[DemoDigit, ...]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from installml.api.cache import CacheDamaged, cache_df, cache_gc, cache_path, cache_verify
+from installml.api.demo import BRING_WHEELS
 from installml.api.doctor import doctor
 from installml.api.hardware import hardware
 from installml.api.install import install, uninstall
@@ -251,3 +255,14 @@ def test_half_a_credential_is_refused_before_anybody_is_asked(
 def test_a_host_that_is_none_is_refused(registry_name: str, session: Session) -> None:
     with pytest.raises(ReferenceInvalid, match="is not a registry host"):
         login(registry_name, username="ann", password="right", session=session)
+
+
+def test_a_demo_without_wheels_says_how_to_bring_them_and_nothing_else(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "empty"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-m", "installml", "demo", "--offline"],
+        env=environ, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 7
+    hints = [line for line in done.stderr.splitlines() if line.startswith("hint:")]
+    assert hints == [f"hint: {BRING_WHEELS}"]
