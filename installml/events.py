@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["BlobDone", "BlobProgress", "BlobStarted", "Event", "Listener", "Notice", "Phase", "ignore"]
+__all__ = [
+    "BlobChecked",
+    "BlobDone",
+    "BlobProgress",
+    "BlobStarted",
+    "Event",
+    "Listener",
+    "Notice",
+    "Phase",
+    "Waiting",
+    "ignore",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +46,51 @@ class Phase(Event):
 
 @dataclass(frozen=True, slots=True)
 class BlobStarted(Event):
-    """A blob begins to move."""
+    """A blob begins to move.
+
+    Attributes:
+        digest: The blob.
+        title: Its file's path, for people.
+        size: Its bytes.
+        done: Bytes that an earlier attempt, a seed or a neighbour has brought already; they are never in an
+            ``advance``.
+        checked: Whether ``BlobChecked`` will tell how far its bytes are compared; else they are as they move.
+    """
 
     digest: str
     title: str
     size: int
+    done: int = 0
+    checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BlobProgress(Event):
-    """More bytes of a blob have moved; ``advance`` counts only the new ones."""
+    """More bytes of a blob have moved; ``advance`` counts only the new ones, never one that came before."""
 
     digest: str
     advance: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobChecked(Event):
+    """More bytes of a blob have been compared with its digest; together they add up to its size."""
+
+    digest: str
+    advance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """The other side asks us to go slower, or has gone away for a moment; we go on by ourselves.
+
+    Attributes:
+        reason: For people, such as ``registry.acme.com limits the rate``.
+        seconds: How long.
+    """
+
+    reason: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@
     ├── Refused                       it does not take this content
     │   └── DigestRefused                it computed another digest
     ├── Unsupported                   it cannot do that
+    │   └── RangesUnsupported            it sends the whole where a part was asked for
     ├── ServerFailed                  5xx
     └── UnexpectedAnswer              an answer outside the specification
 
@@ -51,6 +52,7 @@ __all__ = [
     "Offline",
     "PlainServer",
     "ProxyFailed",
+    "RangesUnsupported",
     "RateLimited",
     "RealmRefused",
     "RedirectRefused",
@@ -261,6 +263,12 @@ class Unsupported(RegistryError):
     """The registry cannot do that, or is set not to."""
 
     reference = "unsupported"
+
+
+class RangesUnsupported(Unsupported):
+    """The registry, or something in front of it, sends the whole blob where a later part was asked for."""
+
+    reference = "ranges-unsupported"
 
 
 class ServerFailed(RegistryError):

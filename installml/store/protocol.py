@@ -14,24 +14,31 @@ Shared promises:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from ..digest import Readable
 from ..spec.descriptor import Descriptor
+from ..spec.extents import Extent
 
 __all__ = [
+    "Assembler",
+    "Assembly",
     "Completeness",
     "Deleter",
     "Destination",
     "Existence",
     "Fetcher",
+    "FilePusher",
+    "FileSource",
     "Mounter",
     "Pusher",
+    "RangeFetcher",
     "ReferrerLister",
     "Resolver",
     "Source",
+    "Span",
     "TagLister",
     "Tagger",
     "Target",
@@ -146,6 +153,163 @@ class Completeness(Protocol):
 
     def complete(self, manifest: Descriptor) -> bool:
         """Return whether the manifest, and so everything below it, is there."""
+        ...
+
+
+class Span(Protocol):
+    """Consecutive bytes of one blob on their way from a place; not verified yet.
+
+    Attributes:
+        start: Offset of the first byte: the one that was asked for, or 0 when the place sends the whole blob instead.
+        stop: Offset behind the last byte that will come.
+    """
+
+    start: int
+    stop: int
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill ``buffer`` from its front as far as bytes come; return how many, 0 only at ``stop``.
+
+        Raises:
+            ConnectionLost: The bytes end before ``stop``; those already read are good to keep.
+            TimedOut: Nothing came for too long.
+        """
+        ...
+
+
+@runtime_checkable
+class RangeFetcher(Protocol):
+    """Parts of a blob can be read from it."""
+
+    def fetch_range(self, descriptor: Descriptor, extent: Extent) -> AbstractContextManager[Span]:
+        """Open the bytes ``extent`` of a blob. One attempt: whoever asks decides about another.
+
+        Raises:
+            RangesUnsupported: The place sends the whole blob although ``extent`` does not begin at 0; it was cut off.
+            NotFound: The blob is not there.
+            SizeMismatch: The place says that the blob has another size.
+        """
+        ...
+
+
+class Assembly(Protocol):
+    """A blob that is being put together from pieces in any order; what is finished survives the process.
+
+    ``write`` and ``read`` may be called from several threads, for bytes that do not overlap. Nothing is visible in
+    the store before ``publish``.
+    """
+
+    descriptor: Descriptor
+
+    def missing(self) -> list[Extent]:
+        """Return the bytes that nobody has written yet, in ascending order."""
+        ...
+
+    def write(self, offset: int, block: memoryview | bytes) -> int:
+        """Put bytes in their place.
+
+        Returns:
+            How many of them were missing until now.
+
+        Raises:
+            DiskFull: There is no room; what is there stays for another time.
+        """
+        ...
+
+    def keep(self, extent: Extent) -> None:
+        """Record that ``extent`` has been written whole, so that another process need not fetch it again."""
+        ...
+
+    def front(self) -> int:
+        """Return up to which offset there is no gap."""
+        ...
+
+    def read(self, offset: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` with bytes that have been written; return how many."""
+        ...
+
+    def file(self) -> BinaryIO:
+        """Return the open file, for copying into it without passing through this process (``copy_file_range``).
+
+        Whoever writes into it calls ``written`` for what it wrote.
+        """
+        ...
+
+    def written(self, extent: Extent) -> int:
+        """Take note of bytes that were put in place through ``file``; return how many were missing until now."""
+        ...
+
+    def forget(self, extent: Extent) -> None:
+        """Take bytes for missing again: they have proved wrong."""
+        ...
+
+    def discard(self) -> None:
+        """Throw everything away: the whole has proved wrong and nobody knows where."""
+        ...
+
+    def publish(self, *, hashed: bool = True) -> None:
+        """Make the blob visible. Whoever calls it has compared the bytes with the descriptor.
+
+        Args:
+            hashed: With the blob's own digest; False when each chunk was compared with a list that a verified
+                signature vouches for, and the blob's own digest is still to be computed some day.
+        """
+        ...
+
+
+@runtime_checkable
+class Assembler(Protocol):
+    """Blobs can be put together in it from pieces."""
+
+    def assemble(
+        self, descriptor: Descriptor, *, stopped: Callable[[], bool], on_wait: Callable[[str], None]
+    ) -> AbstractContextManager[Assembly | None]:
+        """Open the blob for putting together, with everything that an earlier attempt has left of it.
+
+        While another living process puts the same blob together, wait for it; if it dies, go on with what it has.
+
+        Args:
+            descriptor: The blob.
+            stopped: Asked while waiting; true ends the wait.
+            on_wait: Told once, in words, when there is somebody to wait for.
+
+        Yields:
+            The assembly; None when the blob is there already (meanwhile, perhaps). Leaving the block without
+            ``publish`` keeps what was kept, for whoever comes next.
+
+        Raises:
+            DiskFull: The blob cannot fit; nothing was fetched.
+        """
+        ...
+
+
+@runtime_checkable
+class FileSource(Protocol):
+    """Its blobs lie in files."""
+
+    def open_file(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO | None]:
+        """Open the file that holds exactly the content; None when this content is in no file of its own.
+
+        Raises:
+            NotFound: It is not there.
+            SourceChanged: At the end of the block, when the file changed meanwhile.
+        """
+        ...
+
+
+@runtime_checkable
+class FilePusher(Protocol):
+    """It can take content straight from a file."""
+
+    def push_file(self, descriptor: Descriptor, file: BinaryIO, report: Callable[[int], None]) -> None:
+        """Take the content that ``descriptor`` names from ``file``; as ``push`` otherwise.
+
+        Args:
+            descriptor: What it must be.
+            file: A regular file, unbuffered, that holds exactly the content.
+            report: Told how many more bytes have gone, as ``BlobProgress.advance``, never those sent a second time;
+                what it raises ends the push.
+        """
         ...
 
 
