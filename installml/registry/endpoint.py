@@ -17,6 +17,7 @@ from .answers import document, failure
 from .auth import Authenticator, CredentialSource, scope
 from .errors import ConnectionLost, ConnectionRefused, PlainServer, UnexpectedAnswer
 from .http import Blocks, HttpClient, Request, Response, joined
+from .quirks import Quirks, by_host, recognise
 from .sites import api_host, canonical_host, is_loopback, origin
 
 __all__ = ["GONE", "Endpoint", "RepositoryEndpoint"]
@@ -49,6 +50,18 @@ class Endpoint:
         self._api = api_host(self.host)
         self._lock = threading.Lock()
         self._auth: Authenticator | None = None
+        self._quirks = by_host(self.host)
+        self._recognised = False
+
+    @property
+    def quirks(self) -> Quirks:
+        """What this registry can do, as far as its answers have told until now; the settings have the last word."""
+        return self.settings.overrides.over(self._quirks)
+
+    def _learn(self, response: Response) -> None:
+        """Take from any answer of the registry itself what it says about who answers."""
+        if not self._recognised and (found := recognise(response.headers, response.status)) is not None:
+            self._quirks, self._recognised = found, True
 
     def authenticator(self) -> Authenticator:
         """Return what lets us in, made at the first use."""
@@ -82,6 +95,7 @@ class Endpoint:
     def _speaks(self, scheme: str) -> bool:
         request = Request("GET", f"{scheme}://{self._api}/v2/", follow=False, settings=self.settings)
         with self.client.send(request) as response:
+            self._learn(response)
             # Go's and nginx's https servers answer plain http with a readable 400.
             return not (scheme == "http" and response.status == 400 and b"HTTPS" in response.body(1 << 20))
 
@@ -122,6 +136,8 @@ class Endpoint:
 
         used = auth.header(repository, scopes) if home else ""
         response = self.client.send(request(used))
+        if home and origin(response.url) == origin(auth.base):
+            self._learn(response)
         if response.status != 401 or origin(response.url) != origin(auth.base) or not isinstance(body, bytes | None):
             return response
         renewed = auth.renewed(response, repository, scopes, used)

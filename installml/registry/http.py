@@ -36,6 +36,7 @@ from .errors import (
     TransportError,
     UnexpectedAnswer,
 )
+from .quirks import Overrides
 from .sites import bypasses_proxy, hostname, is_loopback, origin
 
 if TYPE_CHECKING:
@@ -64,12 +65,14 @@ class HostSettings:
         ca: File or folder of certificate authorities to trust for this host besides the system's.
         client_cert: Certificate file and key file that we show.
         token_hosts: Hosts that may be given this registry's credentials although they are of another site.
+        overrides: What is known better about this registry than its answers tell.
     """
 
     insecure: bool = False
     ca: str | None = None
     client_cert: tuple[str, str] | None = None
     token_hosts: tuple[str, ...] = ()
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 @dataclass(frozen=True, slots=True)
