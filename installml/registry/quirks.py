@@ -344,7 +344,7 @@ _ROWS = (
         creates=False,
         hints=(
             (
-                "repository",
+                'repository "',
                 "Create it first: gcloud artifacts repositories create NAME --repository-format=docker "
                 "--location=PLACE",
             ),

@@ -254,7 +254,11 @@ class Repository:
         path = f"manifests/{pointer}"
         with self._at.send("PUT", path, "pull", "push", headers=headers, body=data, again=again) as response:
             if response.status not in {200, 201, 202}:
-                raise failure(response, f"the manifest {self._spelled(pointer)}", known=PUSH_HINTS)
+                raise failure(
+                    response,
+                    f"the manifest {self._spelled(pointer)}",
+                    known=self._at.registry.quirks.hints + PUSH_HINTS,
+                )
             claimed = _digest_header(response)
             response.drain()
         if claimed and claimed.algorithm == descriptor.digest.algorithm and claimed != descriptor.digest:

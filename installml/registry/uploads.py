@@ -95,7 +95,7 @@ class Uploads:
         # Opening a session twice leaves an empty one behind, which registries sweep away: it may be repeated.
         with self._at.send("POST", "blobs/uploads/", "pull", "push", body=b"", again=True) as response:
             if response.status != 202:
-                raise failure(response, f"an upload to {self._at}", known=PUSH_HINTS)
+                raise failure(response, f"an upload to {self._at}", known=self._at.registry.quirks.hints + PUSH_HINTS)
             response.drain()
             return self._session(response)
 
@@ -113,7 +113,11 @@ class Uploads:
         body = _Body(descriptor, content) if descriptor.size else b""
         with self._at.send("PUT", url, "pull", "push", headers=headers, body=body, follow=False) as response:
             if response.status not in {200, 201, 202, 204}:
-                raise failure(response, f"the blob {self._at}@{descriptor.digest}", known=PUSH_HINTS)
+                raise failure(
+                    response,
+                    f"the blob {self._at}@{descriptor.digest}",
+                    known=self._at.registry.quirks.hints + PUSH_HINTS,
+                )
             response.drain()
 
 
