@@ -25,9 +25,9 @@ from .uploads import TooManyUploads
 
 if TYPE_CHECKING:
     from .auth import Auth
-    from .faults import Faults
+    from .running import Around
 
-__all__ = ["RequestRecord", "app"]
+__all__ = ["RequestRecord", "app", "recorded"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def app(
     storage: RegistryStorage,
     *,
     auth: Auth | None = None,
-    faults: Faults | None = None,
+    faults: Around | None = None,
     on_request: Callable[[RequestRecord], None] | None = None,
 ) -> ASGIApp:
     """Return the registry over ``storage`` as an ASGI application.
@@ -104,7 +104,12 @@ def app(
     inner: ASGIApp = _Registry(storage, auth)
     if faults is not None:
         inner = faults.around(inner)
-    return inner if on_request is None else _Recorder(inner, on_request)
+    return inner if on_request is None else recorded(inner, on_request)
+
+
+def recorded(inner: ASGIApp, on_request: Callable[[RequestRecord], None]) -> ASGIApp:
+    """Return ``inner``, with every finished request told to ``on_request``."""
+    return _Recorder(inner, on_request)
 
 
 class _Registry:
@@ -123,6 +128,7 @@ class _Registry:
         except InstallMLError as error:
             response = _refusal(error).response()
         response.headers["Docker-Distribution-API-Version"] = "registry/2.0"
+        response.headers["Server"] = "installml-registry"  # by which clients know what they may expect
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:

@@ -19,21 +19,28 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import InstallMLError, SettingInvalid, UsageError
-from .application import RequestRecord, app
+from .application import RequestRecord, app, recorded
 from .auth import Auth
 from .storage import RegistryStorage
 
-if TYPE_CHECKING:
-    from .faults import Faults
-
-__all__ = ["Exposed", "PortUnavailable", "RunningRegistry", "check_exposure", "serve", "start"]
+__all__ = [
+    "Around",
+    "Exposed",
+    "PortUnavailable",
+    "Running",
+    "RunningRegistry",
+    "check_exposure",
+    "run",
+    "serve",
+    "start",
+]
 
 
 class PortUnavailable(InstallMLError):
@@ -139,8 +146,8 @@ def _server(application: ASGIApp, tls: tuple[Path, Path] | None, grace: int) -> 
     return _Server(config)
 
 
-class RunningRegistry:
-    """A registry in a thread of this process; also a context manager that stops it.
+class Running:
+    """An application in a thread of this process; also a context manager that stops it.
 
     Attributes:
         host: Address it listens on.
@@ -148,11 +155,9 @@ class RunningRegistry:
         url: Such as ``http://127.0.0.1:5000``.
         address: Such as ``127.0.0.1:5000``: what stands before the first slash of a reference.
         requests: What was asked so far, oldest first.
-        root: Its folder.
     """
 
-    def __init__(self, root: Path, host: str, port: int, scheme: str) -> None:
-        self.root = root
+    def __init__(self, host: str, port: int, scheme: str) -> None:
         self.host = host
         self.port = port
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -173,6 +178,57 @@ class RunningRegistry:
         self.stop()
 
 
+class RunningRegistry(Running):
+    """A registry in a thread of this process.
+
+    Attributes:
+        storage: What it keeps.
+        root: Its folder.
+    """
+
+    def __init__(self, storage: RegistryStorage, host: str, port: int, scheme: str) -> None:
+        super().__init__(host, port, scheme)
+        self.storage = storage
+        self.root = storage.root
+
+
+class Around(Protocol):
+    """Puts something in front of an application; ``Faults`` does."""
+
+    def around(self, inner: ASGIApp) -> ASGIApp:
+        """Return ``inner`` with something in front of it."""
+        ...
+
+
+def run(application: ASGIApp, *, host: str = "127.0.0.1", tls: tuple[Path, Path] | None = None) -> Running:
+    """Run any ASGI application in a thread, on a free port: a storage that a registry redirects to, for one.
+
+    Args:
+        application: What answers.
+        host: Address to listen on.
+        tls: Certificate chain and key, both PEM.
+
+    Raises:
+        PortUnavailable: The address cannot be listened on.
+    """
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(listen(host, 0)))
+        running = Running(host, listener.getsockname()[1], "https" if tls else "http")
+        _begin(stack, recorded(application, running.requests.append), listener, tls)
+        running._exit = stack.pop_all()
+    return running
+
+
+def _begin(
+    stack: contextlib.ExitStack, application: ASGIApp, listener: socket.socket, tls: tuple[Path, Path] | None
+) -> None:
+    """Answer on ``listener`` until ``stack`` is closed."""
+    server = _server(application, tls, grace=2)
+    thread = threading.Thread(target=server.run, args=([listener],), name="registry", daemon=True)
+    thread.start()
+    stack.callback(_stop, server, thread)
+
+
 def start(
     root: Path | None = None,
     *,
@@ -182,7 +238,7 @@ def start(
     tls: tuple[Path, Path] | None = None,
     token: bool = False,
     anonymous_pull: bool = False,
-    faults: Faults | None = None,
+    faults: Around | None = None,
 ) -> RunningRegistry:
     """Run a registry in a thread, for tests, demonstrations and programs that need one for a while.
 
@@ -211,12 +267,9 @@ def start(
         auth = Auth.configured(htpasswd, token=token, anonymous_pull=anonymous_pull)
         listener = listen(host, port)
         stack.callback(listener.close)
-        running = RunningRegistry(storage.root, host, listener.getsockname()[1], "https" if tls else "http")
+        running = RunningRegistry(storage, host, listener.getsockname()[1], "https" if tls else "http")
         application = app(storage, auth=auth, faults=faults, on_request=running.requests.append)
-        server = _server(application, tls, grace=2)
-        thread = threading.Thread(target=server.run, args=([listener],), name="registry", daemon=True)
-        thread.start()
-        stack.callback(_stop, server, thread)
+        _begin(stack, application, listener, tls)
         running._exit = stack.pop_all()
     return running
 
