@@ -8,12 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from ..digest import CHUNK, Digest, DigestInvalid, Readable, VerifyingReader, hash_stream
-from ..errors import NotFound
+from ..errors import NotFound, SourceChanged
 from ..spec.descriptor import Descriptor
 from .files import disk_errors, link_whole, make_folder, unique_suffix
+from .host import Host
+from .partial import Partial, Partials
 
 __all__ = ["LAYOUT_MARK", "BlobFolder"]
 
@@ -27,11 +31,13 @@ class BlobFolder:
     Args:
         root: Folder that has ``blobs/`` below it.
         ingest: Folder on the same file system for what is not whole yet.
+        host: The machine.
     """
 
-    def __init__(self, root: Path, ingest: Path) -> None:
+    def __init__(self, root: Path, ingest: Path, host: Host | None = None) -> None:
         self.root = root
         self.ingest_folder = ingest
+        self.partials = Partials(ingest, host or Host())
 
     def path(self, digest: Digest) -> Path:
         """Return where the content with ``digest`` lives or would live."""
@@ -66,6 +72,21 @@ class BlobFolder:
         with file:
             yield file
 
+    @contextlib.contextmanager
+    def open_file(self, descriptor: Descriptor) -> Iterator[BinaryIO | None]:
+        """Open the content's own file.
+
+        Raises:
+            NotFound: It is not there.
+            SourceChanged: It has not the named size, or had it no more at the end of the block.
+        """
+        path = self.path(descriptor.digest)
+        with self.open(descriptor) as file:
+            handle = cast(BinaryIO, file)
+            _check_size(handle, descriptor, path)
+            yield handle
+            _check_size(handle, descriptor, path)
+
     def write(self, descriptor: Descriptor, content: Readable) -> None:
         """Take exactly the content that ``descriptor`` names.
 
@@ -91,6 +112,36 @@ class BlobFolder:
             digest, size = hash_stream(content, write)
             self._publish(staging, digest)
         return digest, size
+
+    def assemble(
+        self,
+        descriptor: Descriptor,
+        *,
+        stopped: Callable[[], bool],
+        on_wait: Callable[[str], None],
+        on_unhashed: Callable[[Digest], None],
+    ) -> AbstractContextManager[Partial | None]:
+        """Open a blob for putting together; see ``store.protocol.Assembler``.
+
+        Args:
+            descriptor: The blob.
+            stopped: Asked while waiting.
+            on_wait: Told when there is somebody to wait for.
+            on_unhashed: Called before a blob becomes visible whose own digest nobody has compared.
+        """
+
+        def publish(path: Path, hashed: bool) -> None:
+            if not hashed:
+                on_unhashed(descriptor.digest)
+            self._publish(path, descriptor.digest)
+
+        return self.partials.open(
+            descriptor,
+            exists=lambda: self.exists(descriptor),
+            publish=publish,
+            stopped=stopped,
+            on_wait=on_wait,
+        )
 
     @contextlib.contextmanager
     def staging(self, label: str) -> Iterator[tuple[Path, Callable[[bytes], None]]]:
@@ -160,3 +211,8 @@ class BlobFolder:
             except FileNotFoundError:  # another collection was faster
                 return False
         return True
+
+
+def _check_size(file: BinaryIO, descriptor: Descriptor, path: Path) -> None:
+    if os.fstat(file.fileno()).st_size != descriptor.size:
+        raise SourceChanged(str(path))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ..digest import Digest, Readable
 from ..errors import NotFound, StoreUnusable
@@ -27,6 +28,8 @@ from ..spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from ..spec.node import Node
 from .blobs import LAYOUT_MARK, BlobFolder
 from .files import disk_errors, make_folder, remove_empty, unique_suffix, write_whole
+from .host import Host, process_alive
+from .partial import Partial
 from .verified import read_manifest
 
 __all__ = ["DiskRepository", "DiskStore", "Ref"]
@@ -64,12 +67,14 @@ class DiskStore:
     Args:
         root: The folder; created at the first write.
         clock: Seconds since the epoch.
+        host: The machine; its clock counts for what other machines have left.
     """
 
-    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time, host: Host | None = None) -> None:
         self.root = root
         self.clock = clock
-        self.blobs = BlobFolder(root, root / "ingest")
+        self.host = host or Host(clock=clock)
+        self.blobs = BlobFolder(root, root / "ingest", self.host)
 
     def __str__(self) -> str:
         return str(self.root)
@@ -88,6 +93,13 @@ class DiskStore:
     def write(self, path: Path, data: bytes) -> None:
         """Make ``path`` hold exactly ``data``; what a killed process leaves of it lies where a collection looks."""
         write_whole(path, data, via=self.root / "ingest")
+
+    def owe(self, digest: Digest) -> None:
+        """Remember that a blob's own digest is still to be compared, before the blob is visible."""
+        self.write(self._owed(digest), canonical({"digest": str(digest), "since": int(self.clock())}))
+
+    def _owed(self, digest: Digest) -> Path:
+        return self.root / "state" / "owed" / f"{digest.algorithm}-{digest.hex}"
 
     def repository(self, registry: str, repository: str) -> DiskRepository:
         """Return the place for one repository."""
@@ -182,6 +194,17 @@ class DiskRepository:
             if manifest.subject is not None:
                 entry = descriptor.bare().to_json() | {"artifactType": manifest.kind}
                 self.store.write(self._referrer(manifest.subject.digest, descriptor.digest), canonical(entry))
+
+    def assemble(
+        self, descriptor: Descriptor, *, stopped: Callable[[], bool], on_wait: Callable[[str], None]
+    ) -> AbstractContextManager[Partial | None]:
+        """Open a blob for putting together, with everything that an earlier attempt has left of it."""
+        self.store.prepare()
+        return self.store.blobs.assemble(descriptor, stopped=stopped, on_wait=on_wait, on_unhashed=self.store.owe)
+
+    def open_file(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO | None]:
+        """Open the file that holds exactly the content."""
+        return self.store.blobs.open_file(descriptor)
 
     def _referrer(self, subject: Digest, digest: Digest) -> Path:
         return self.folder / f"^{subject.algorithm}-{subject.hex}" / f"{digest.algorithm}-{digest.hex}"
@@ -335,16 +358,3 @@ def sniff(data: bytes, origin: str) -> str | None:
     guess = IMAGE_INDEX if "manifests" in value else IMAGE_MANIFEST if "layers" in value else None
     media_type = value.get("mediaType", guess)
     return media_type if media_type in MANIFESTS else None
-
-
-def process_alive(pid: int) -> bool:
-    """Return whether a process with this number runs on this machine."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -7,29 +7,45 @@ for correctness, so it holds on NFS and Lustre as well.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import fcntl
+import functools
 import os
 import secrets
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 
 from ..errors import DiskFull, InstallMLError, StoreUnusable
 
 __all__ = [
+    "CopiedBy",
+    "copy_extent",
     "disk_errors",
+    "free_space",
     "fsync_folder",
+    "is_full",
     "link_whole",
     "make_folder",
     "remove_empty",
     "remove_tree",
+    "reserve",
     "unique_suffix",
     "write_whole",
 ]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_RESERVE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENODEV}
+_NO_CLONE = {*_NO_RESERVE, errno.EXDEV, errno.ENOTTY, errno.EPERM, errno.EACCES, errno.EBADF, errno.ETXTBSY}
+_KEEP_SIZE = 1  # linux/falloc.h: FALLOC_FL_KEEP_SIZE
+_FICLONERANGE = 0x4020940D  # linux/fs.h: _IOW(0x94, 13, struct file_clone_range)
+_BLOCK = 4096  # what file systems that share extents align to, at least
+_AT_ONCE = 1 << 26
 _TRIES = 50
 """Times that a folder is made again which somebody else removes because it is empty (``remove_empty``)."""
 
@@ -46,9 +62,137 @@ def disk_errors(path: Path | str) -> Iterator[None]:
 def translate(error: OSError, path: Path | str) -> InstallMLError:
     """Return the error of our tree for an operating system's error about ``path``."""
     where = str(path)
-    if error.errno in _FULL:
+    if is_full(error):
         return DiskFull(f"no space left for {where}", subject=where)
     return StoreUnusable(f"{error.strerror or error}: {error.filename or where}", subject=where)
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether an operating system's error says that there is no room: on the disk, or in a quota."""
+    return error.errno in _FULL
+
+
+def free_space(path: Path | int) -> int | None:
+    """Return how many bytes are free where ``path`` (or an open file) lies; None when the file system does not say."""
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return None
+    blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail  # a share is kept for root
+    return blocks * status.f_frsize if status.f_blocks else None
+
+
+def reserve(handle: int, size: int, need: int) -> None:
+    """Take the blocks of an open file of ``size`` bytes now, so that writing cannot find the disk full.
+
+    Where the file system cannot, only look whether there is room.
+
+    Args:
+        handle: The file, open for writing.
+        size: Up to where.
+        need: Bytes that it does not have yet.
+
+    Raises:
+        OSError: There is no room (ENOSPC, EDQUOT, EFBIG).
+    """
+    free = free_space(handle)
+    if free is not None and free < need:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    allocate = _fallocate()
+    if allocate is None:
+        return
+    while allocate(handle, _KEEP_SIZE, 0, size) != 0:
+        code = ctypes.get_errno()
+        if code in _NO_RESERVE:
+            return
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+
+
+@functools.cache
+def _fallocate() -> Callable[[int, int, int, int], int] | None:
+    """Return the C library's fallocate: posix_fallocate writes zeros where the file system cannot reserve."""
+    try:
+        function = ctypes.CDLL(None, use_errno=True).fallocate64
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    function.restype = ctypes.c_int
+    return function
+
+
+class CopiedBy(StrEnum):
+    """How bytes came from one file to another."""
+
+    REFLINK = "reflink"
+    """The file system shares the blocks; nothing was copied."""
+    KERNEL = "copy_file_range"
+    """Copied below us: by the kernel or the file server."""
+    PROCESS = "read and write"
+    """Copied through this process."""
+
+
+def copy_extent(source: int, source_offset: int, target: int, target_offset: int, size: int) -> CopiedBy:
+    """Copy bytes between two open files in the cheapest way that works.
+
+    Args:
+        source: File to read.
+        source_offset: Where the bytes begin there.
+        target: File to write.
+        target_offset: Where they shall go.
+        size: How many.
+
+    Returns:
+        The dearest way that was needed.
+
+    Raises:
+        OSError: The disk refuses, or ``source`` ends too early (EIO).
+    """
+    if _clone(source, source_offset, target, target_offset, size):
+        return CopiedBy.REFLINK
+    done = _copy_in_kernel(source, source_offset, target, target_offset, size)
+    if done == size:
+        return CopiedBy.KERNEL
+    while done < size:
+        block = os.pread(source, min(1 << 20, size - done), source_offset + done)
+        if not block:
+            raise OSError(errno.EIO, f"the file ends {size - done} bytes too early")
+        view = memoryview(block)
+        while view:
+            count = os.pwrite(target, view, target_offset + done)
+            done, view = done + count, view[count:]
+    return CopiedBy.PROCESS
+
+
+def _clone(source: int, source_offset: int, target: int, target_offset: int, size: int) -> bool:
+    """Share whole blocks; return whether that was possible."""
+    if not size or any(number % _BLOCK for number in (source_offset, target_offset, size)):
+        return False
+    request = struct.pack("=qQQQ", source, source_offset, size, target_offset)
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, request)
+    except OSError as error:
+        if error.errno not in _NO_CLONE:
+            raise
+        return False
+    return True
+
+
+def _copy_in_kernel(source: int, source_offset: int, target: int, target_offset: int, size: int) -> int:
+    """Return how many bytes the kernel has copied before it refused or saw an end."""
+    done = 0
+    copy = getattr(os, "copy_file_range", None)  # Linux has it
+    while copy is not None and done < size:
+        try:
+            count = copy(source, target, min(_AT_ONCE, size - done), source_offset + done, target_offset + done)
+        except OSError as error:
+            if error.errno not in _NO_CLONE:
+                raise
+            return done
+        if not count:  # the end, or a file system that says so wrongly: reading will tell
+            return done
+        done += count
+    return done
 
 
 def unique_suffix() -> str:
@@ -107,8 +251,14 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644, via: Path | None 
             raise
 
 
-def link_whole(staging: Path, path: Path) -> None:
-    """Move the finished file ``staging`` to ``path``; readers see all of it or nothing."""
+def link_whole(staging: Path, path: Path, *, durable: bool = True) -> None:
+    """Move the finished file ``staging`` to ``path``; readers see all of it or nothing.
+
+    Args:
+        staging: The file.
+        path: Its place.
+        durable: Whether the new name must survive a power cut that comes right afterwards.
+    """
     with disk_errors(path):
         for left in reversed(range(_TRIES)):
             make_folder(path.parent)
@@ -118,7 +268,8 @@ def link_whole(staging: Path, path: Path) -> None:
             except FileNotFoundError:  # somebody removed the empty folder between the two steps
                 if not left:
                     raise
-    fsync_folder(path.parent)
+    if durable:
+        fsync_folder(path.parent)
 
 
 def remove_empty(folder: Path, top: Path) -> None:
