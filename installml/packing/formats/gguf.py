@@ -13,7 +13,7 @@ from installml.packing.formats.licenses import spdx
 from installml.packing.formats.model import Finding, dominant
 from installml.packing.formats.reader import Reader, open_reader
 
-__all__ = ["MAGIC", "read"]
+__all__ = ["MAGIC", "read", "tensor_starts"]
 
 MAGIC = b"GGUF"
 MAX_PAIRS = 10_000
@@ -68,6 +68,32 @@ def read(path: Path, name: str) -> Finding:
         counts = _tensors(reader, tensors, _alignment(reader, facts))
     facts["gguf"] = str(version)
     return _finding(name, facts, counts)
+
+
+def tensor_starts(reader: Reader, size: int) -> list[int]:
+    """Return the offsets at which tensors begin; number formats do not matter here.
+
+    Args:
+        reader: At the front of the file; it need not reach beyond the table of tensors.
+        size: Bytes of the whole file.
+
+    Raises:
+        FormatError: It is no GGUF file, or its tables do not fit into what can be read.
+    """
+    _version(reader)
+    count, pairs = reader.u64("the tensor count"), reader.u64("the metadata count")
+    if pairs > MAX_PAIRS or count > MAX_TENSORS:
+        raise reader.fail(f"promises {count} tensors and {pairs} metadata entries, more than are accepted")
+    alignment = _alignment(reader, _Metadata(reader).pairs(pairs))
+    offsets = []
+    for _ in range(count):
+        reader.text(reader.u64("a tensor name's length"), what="a tensor's name")
+        reader.skip(8 * reader.u32("a tensor's rank") + 4, "a tensor's shape and type")
+        offsets.append(reader.u64("a tensor's offset"))
+    data = -(-reader.position // alignment) * alignment
+    if any(data + offset > size for offset in offsets):
+        raise reader.fail("a tensor lies outside the file")
+    return [data + offset for offset in offsets]
 
 
 def _version(reader: Reader) -> int:

@@ -16,7 +16,7 @@ from installml.packing.formats.documents import integer, mapping, parse_json, re
 from installml.packing.formats.model import PRECISIONS, Finding, dominant
 from installml.packing.formats.reader import Reader, names_file, open_reader
 
-__all__ = ["INDEX_SUFFIX", "merge", "read", "read_index", "weights"]
+__all__ = ["INDEX_SUFFIX", "merge", "read", "read_index", "tensor_starts", "weights"]
 
 INDEX_SUFFIX = ".safetensors.index.json"
 MAX_HEADER = 100_000_000
@@ -72,6 +72,28 @@ def weights(path: Path, name: str) -> tuple[Counter[str], int, dict[str, str]]:
         _check_spans(reader, spans, data_size)
     metadata = mapping(header.get(_METADATA))
     return counts, len(spans), {key[:64]: text(value) for key, value in list(metadata.items())[:32]}
+
+
+def tensor_starts(reader: Reader, size: int) -> list[int]:
+    """Return the offsets at which tensors begin; number formats and shapes do not matter here.
+
+    Args:
+        reader: At the front of the file; it need not reach beyond the header.
+        size: Bytes of the whole file.
+
+    Raises:
+        FormatError: It is no safetensors file, or its header does not fit into what can be read.
+    """
+    header, _ = _header(reader)
+    room = size - reader.position
+    starts = []
+    for key, entry in header.items():
+        offsets = mapping(entry).get("data_offsets") if key != _METADATA else [0, 0]
+        ends = [integer(end) for end in offsets] if isinstance(offsets, list) else []
+        if len(ends) != 2 or not 0 <= (begin := ends[0] or 0) <= (ends[1] or 0) <= room:
+            raise reader.fail(f"tensor {key[:80]!r} lies outside the file", offset=8)
+        starts.append(reader.position + begin)
+    return starts
 
 
 def _header(reader: Reader) -> tuple[dict[str, Any], int]:
