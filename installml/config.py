@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .registry.credentials import CredentialFiles
     from .registry.http import HostSettings, Network
     from .runtime.index import Index
+    from .transfer.rate import Rate
 
 __all__ = ["Settings", "config_show", "default_session", "load"]
 
@@ -60,6 +61,16 @@ def _count(value: Any) -> int:
     return number
 
 
+def _rate(value: Any) -> str:
+    from .spec.units import QuantityInvalid, parse_rate
+
+    text = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else "nothing"
+    try:
+        return text if text == "" or parse_rate(text) >= 0 else ""
+    except QuantityInvalid:
+        raise TypeError("a rate such as 10MiB/s, 10M or 80Mbit/s; 0 is no limit") from None
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -81,6 +92,7 @@ SETTINGS: Mapping[str, _Setting] = {
     "home": _Setting(_text, ""),
     "registry.default": _Setting(_text, "", project=True),
     "jobs": _Setting(_count, 4, project=True),
+    "limit_rate": _Setting(_rate, "", project=True),
     "offline": _Setting(_flag, False, project=True),
     "insecure": _Setting(_names, ()),
     "runtime.index": _Setting(_text, ""),
@@ -169,11 +181,20 @@ class Settings:
             default_registry=self["registry.default"].rstrip("/"),
             index=self.index(),
             jobs=self["jobs"],
+            limit=self.limit(),
             offline=self["offline"],
             on_event=on_event,
             source_date_epoch=self._epoch(),
             environ=self.environ,
         )
+
+    def limit(self) -> Rate | None:
+        """Return the ceiling on bytes a second that all transfers of one session share, or None."""
+        from .spec.units import parse_rate
+        from .transfer.rate import Rate
+
+        bytes_per_second = parse_rate(self["limit_rate"] or "0")
+        return Rate(bytes_per_second) if bytes_per_second else None
 
     def credential_files(self) -> CredentialFiles:
         """Return the files of docker and podman that may hold credentials (containers-auth.json(5), docker login)."""
@@ -258,7 +279,7 @@ def _first(
     name: str, setting: _Setting, flags: Mapping[str, Any], environ: Mapping[str, str], files: list[_File]
 ) -> tuple[Any, str]:
     if flags.get(name) not in (None, (), ""):
-        return flags[name], f"flag --{name.rpartition('.')[2]}"
+        return flags[name], f"flag --{name.rpartition('.')[2].replace('_', '-')}"
     variable = next((v.name for v in VARIABLES if v.setting == name), "")
     if environ.get(variable):
         return environ[variable], f"environment {variable}"

@@ -31,6 +31,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("INSTALLML_REGISTRY", "registry.default", "Registry (and path prefix) that a bare name refers to."),
     Variable("INSTALLML_CONFIG", "", "User configuration file, instead of the platform's place for it."),
     Variable("INSTALLML_JOBS", "jobs", "Most blobs moved at the same time."),
+    Variable("INSTALLML_LIMIT_RATE", "limit_rate", "Most bytes a second to move in all, such as 10MiB/s or 80Mbit/s."),
     Variable("INSTALLML_OFFLINE", "offline", "1 to use nothing but what is on this machine."),
     Variable("INSTALLML_INSECURE", "insecure", "Comma-separated registries that may be spoken to over plain http."),
     Variable("INSTALLML_INDEX", "runtime.index", "Python package index for runtime environments."),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..registry.credentials import CredentialStore
     from ..registry.repository import Registry, Repository
     from ..runtime.index import Index
+    from ..transfer.rate import Rate
 
 __all__ = ["AMBIENT", "Session"]
 
@@ -35,6 +36,7 @@ class Session:
         default_registry: Host and optional path prefix that bare names refer to; empty for none.
         index: Where wheels for runtime environments come from.
         jobs: Most blobs moved at the same time.
+        limit: Ceiling on bytes a second, shared by all that this session moves; None for no limit.
         offline: Use nothing but this machine.
         on_event: Told what happens.
         clock: Seconds since the epoch.
@@ -49,6 +51,7 @@ class Session:
     index: Index
     default_registry: str = field(default="", repr=False)
     jobs: int = 4
+    limit: Rate | None = None
     offline: bool = False
     on_event: Listener = ignore
     clock: Callable[[], float] = time.time

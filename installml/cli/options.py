@@ -37,6 +37,7 @@ __all__ = [
     "InsecureOpt",
     "InstalledArg",
     "JobsOpt",
+    "LimitRateOpt",
     "LocalOpt",
     "NameOpt",
     "NewTagArg",
@@ -47,6 +48,8 @@ __all__ = [
     "PathArg",
     "PlaceArg",
     "PortOpt",
+    "Progress",
+    "ProgressOpt",
     "QuietOpt",
     "RecordOpt",
     "RefArg",
@@ -79,6 +82,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Progress(StrEnum):
+    """How progress is shown: the values of ``--progress``."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    JSON = "json"
+
+
 FormatOpt = Annotated[
     Format | None,
     typer.Option(
@@ -100,6 +111,24 @@ JobsOpt = Annotated[
     int | None,
     typer.Option("--jobs", metavar="N", help="Most blobs moved at once.", min=1, max=64, rich_help_panel=_PANEL),
 ]
+LimitRateOpt = Annotated[
+    str,
+    typer.Option(
+        "--limit-rate",
+        metavar="RATE",
+        help="Most bytes a second to move in all: 10MiB/s, 10M, 80Mbit/s; 0 is no limit.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ProgressOpt = Annotated[
+    Progress | None,
+    typer.Option(
+        "--progress",
+        metavar="auto|plain|json",
+        help="How waiting looks: bars or lines as the terminal can, lines, or JSON lines on standard output.",
+        rich_help_panel=_PANEL,
+    ),
+]
 ColorOpt = Annotated[
     Color | None,
     typer.Option(
@@ -120,6 +149,8 @@ class Common:
     home: HomeOpt = ""
     insecure: InsecureOpt = False
     jobs: JobsOpt = None
+    limit_rate: LimitRateOpt = ""
+    progress: ProgressOpt = None
     color: ColorOpt = None
     debug: DebugOpt = False
 
@@ -133,6 +164,7 @@ class Common:
         return {
             "home": self.home,
             "jobs": self.jobs,
+            "limit_rate": self.limit_rate,
             "offline": self.offline or None,
             "insecure": ("*",) if self.insecure else (),
         }

@@ -23,6 +23,7 @@ VALUES = {
     "home": ("/flag", "/env", None, "/user"),
     "registry.default": ("flag.example", "env.example", "project.example", "user.example"),
     "jobs": (1, 2, 3, 5),
+    "limit_rate": ("1M", "2MiB/s", "30Mbit/s", "400kB/s"),
     "offline": (True, True, True, True),
     "insecure": (("flag.example",), ("env.example",), None, ("user.example",)),
     "runtime.index": ("https://flag.example", "https://env.example", None, "https://user.example"),
@@ -129,7 +130,14 @@ def test_yes_and_no_have_several_spellings(text: str, means: bool, user: Path, p
 
 @pytest.mark.parametrize(
     ("variable", "text"),
-    [("INSTALLML_OFFLINE", "perhaps"), ("INSTALLML_JOBS", "0"), ("INSTALLML_JOBS", "65"), ("INSTALLML_JOBS", "many")],
+    [
+        ("INSTALLML_OFFLINE", "perhaps"),
+        ("INSTALLML_JOBS", "0"),
+        ("INSTALLML_JOBS", "65"),
+        ("INSTALLML_JOBS", "many"),
+        ("INSTALLML_LIMIT_RATE", "fast"),
+        ("INSTALLML_LIMIT_RATE", "-1M"),
+    ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_its_origin(
     variable: str, text: str, user: Path, project: Path
@@ -138,6 +146,17 @@ def test_a_value_that_cannot_be_used_is_named_with_its_origin(
     assert variable in error.message
     assert repr(text) in error.message
     assert error.hint
+
+
+@pytest.mark.parametrize(("text", "means"), [("", None), ("0", None), ("none", None), ("1MiB/s", 1 << 20)])
+def test_a_session_has_the_limit_that_is_set(text: str, means: int | None, user: Path, project: Path) -> None:
+    limit = load(EMPTY, environ(user, INSTALLML_LIMIT_RATE=text), folder=project).session().limit
+    assert (limit and limit.bytes_per_second) == means
+
+
+def test_no_limit_on_the_command_line_lifts_that_of_the_environment(user: Path, project: Path) -> None:
+    settings = load({"limit_rate": "0"}, environ(user, INSTALLML_LIMIT_RATE="1M"), folder=project)
+    assert (settings.limit(), settings.origins["limit_rate"]) == (None, "flag --limit-rate")
 
 
 @pytest.mark.parametrize("value", ["true", "3.5", "inf", "nan", "[1]", '"x"'])
