@@ -559,6 +559,7 @@ _SIGNS = (
     _sign(_CHALLENGE, r'realm="https?://[^"/]+/jwt/auth",\s*service="container_registry"', Family.GITLAB),
     _sign(_CHALLENGE, r'realm="https?://[^"/]+/v2/auth"', Family.QUAY),
     _sign(_CHALLENGE, r'realm="https?://(?:[^"/]+\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)/v2/token"', Family.GAR),
+    _sign(_CHALLENGE, r'service="(?:[^"]+\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)"', Family.GAR),
     _sign(_CHALLENGE, r'realm="zot"|realm="https?://[^"]*/zot/auth', Family.ZOT),
     _sign("Blob-Upload-UUID", "", Family.ZOT),
     # distribution carries the state of an upload in its address; version 3 numbers uploads with UUIDs that hold the

@@ -2,6 +2,8 @@
 
 - ``StoreContract``: inherit it, say how your place is made, and its promises are tested.
 - ``MemoryStore``, ``SettableClock`` and ``start`` (a real registry on loopback): doubles that are products.
+- ``installml.testing.quirky``: the same registry with the habits of other people's (chunks of 4 MiB, no referrers
+  API, storage elsewhere, tokens that end ...), for clients that must get along with all of them.
 - ``package_bytes``, ``small_package``: genuine packages without a folder.
 - ``installml.testing.strategies``: hypothesis strategies; importing it needs ``hypothesis``, nothing else here does.
 
