@@ -109,6 +109,7 @@ class Endpoint:
         headers: Mapping[str, str] | None = None,
         body: bytes | Blocks | None = None,
         again: bool = False,
+        once: bool = False,
         follow: bool = True,
     ) -> Response:
         """Return the answer to one request, authorised as far as the registry asks for it.
@@ -121,6 +122,7 @@ class Endpoint:
             headers: Further headers.
             body: Bytes, or blocks (then a 401 is not answered by sending it once more).
             again: May be repeated although it is neither GET nor HEAD.
+            once: Not repeated although it could be; who asks decides. A 401 is answered all the same.
             follow: Follow redirects.
         """
         auth = self.authenticator()
@@ -128,11 +130,11 @@ class Endpoint:
         home = origin(url) == origin(auth.base)
         settings = self.settings if home else self.client.settings_for(urlsplit(url).netloc, self._api, self.settings)
 
+        repeated = not once and (again or method in {"GET", "HEAD"})
+
         def request(authorization: str) -> Request:
             own = {"Authorization": authorization} if authorization else {}
-            return Request(
-                method, url, {**(headers or {}), **own}, body, again or method in {"GET", "HEAD"}, follow, settings
-            )
+            return Request(method, url, {**(headers or {}), **own}, body, repeated, follow, settings)
 
         used = auth.header(repository, scopes) if home else ""
         response = self.client.send(request(used))
@@ -222,6 +224,7 @@ class RepositoryEndpoint:
         headers: Mapping[str, str] | None = None,
         body: bytes | Blocks | None = None,
         again: bool = False,
+        once: bool = False,
         follow: bool = True,
     ) -> Response:
         """Send one request that needs ``actions`` (``pull``, ``push``, ``delete``) on the repository.
@@ -234,11 +237,20 @@ class RepositoryEndpoint:
             headers: As ``Endpoint.send``.
             body: As ``Endpoint.send``.
             again: As ``Endpoint.send``.
+            once: As ``Endpoint.send``.
             follow: As ``Endpoint.send``.
         """
         scopes = (scope(self.name, *actions), *((scope(origin_name, "pull"),) if origin_name else ()))
         return self.registry.send(
-            method, self._url(path), self.name, scopes, headers=headers, body=body, again=again, follow=follow
+            method,
+            self._url(path),
+            self.name,
+            scopes,
+            headers=headers,
+            body=body,
+            again=again,
+            once=once,
+            follow=follow,
         )
 
     def pages(self, path: str, what: str) -> Iterator[Any]:

@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ..digest import CHUNK
 from ..errors import SettingInvalid
+from .body import Body
 from .errors import (
     ConnectionLost,
     ConnectionRefused,
@@ -97,7 +98,7 @@ class Network:
 
 
 class Blocks(Protocol):
-    """A request body of known length that is sent as it is produced."""
+    """A request body of known length that is sent as it is produced: blocks, or pieces of files (``sending``)."""
 
     def __len__(self) -> int: ...
 
@@ -130,12 +131,20 @@ class Request:
 class Response:
     """An answer whose body is still to be read; close it, or use it as a context manager."""
 
-    def __init__(self, raw: Any, asked: str, lower: Callable[[BaseException], TransportError]) -> None:
+    def __init__(
+        self,
+        raw: Any,
+        asked: str,
+        lower: Callable[[BaseException], TransportError],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._raw = raw
         self._lower = lower
+        self._clock = clock
         self.status: int = raw.status_code
         self.headers: Mapping[str, str] = raw.headers
         self.url = asked
+        self.redirected = False  # whether another URL was asked first
 
     @property
     def place(self) -> str:
@@ -180,6 +189,10 @@ class Response:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._lower(error) from None
         return block
+
+    def stream(self) -> Body:
+        """Return the body for reading into buffers; not to be mixed with ``read``."""
+        return Body(self._raw.raw, self._lower, self._clock)
 
     def body(self, cap: int) -> bytes:
         """Return the whole body, then close.
@@ -317,8 +330,9 @@ class HttpClient:
         return max(own, answer.retry_after or 0.0)
 
     def _follow(self, request: Request) -> Response:
-        for _ in range(_MAX_REDIRECTS + 1):
+        for hop in range(_MAX_REDIRECTS + 1):
             response = self._once(request)
+            response.redirected = hop > 0
             location = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or not request.follow or not location:
                 return response
@@ -375,7 +389,7 @@ class HttpClient:
                 raise body.failure from None
             # "from None": the lower errors spell whole URLs, signatures of pre-signed ones included.
             raise lower(error) from None
-        return Response(raw, request.url, lower)
+        return Response(raw, request.url, lower, self.clock)
 
     def _headers(self, request: Request) -> dict[str, str]:
         return {"User-Agent": self.network.user_agent, "Accept-Encoding": "identity", **request.headers}

@@ -15,10 +15,12 @@ from ..errors import DigestMismatch, NotFound, SizeMismatch
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
+from ..spec.extents import Extent
 from ..spec.manifest import as_referrer, parse_manifest
 from ..spec.media import MANIFESTS
 from .answers import failure
 from .auth import CredentialSource, Fixed
+from .downloads import Downloads, ReceivedSpan, check_encoding
 from .endpoint import GONE, Endpoint, RepositoryEndpoint
 from .errors import (
     BlobUnknown,
@@ -98,6 +100,7 @@ class Repository:
 
     def __init__(self, at: RepositoryEndpoint) -> None:
         self._at = at
+        self._downloads = Downloads(at)
         self._uploads = Uploads(at)
         self._referrers = Referrers(at)
         self._missing: set[Digest] = set()  # asked about and not there: push need not ask again
@@ -126,29 +129,50 @@ class Repository:
             NotFound: It is not there.
             SizeMismatch: The registry announces another number of bytes.
         """
-        with self._opened(descriptor) as response:
-            yield _Counted(response, descriptor.size)
+        if _is_manifest(descriptor):
+            with self._manifest(descriptor) as response:
+                yield _Counted(response, descriptor.size)
+            return
+        whole = Extent(0, descriptor.size)
+        with self._downloads.open(descriptor, whole, self._what(descriptor), once=False) as span:
+            yield span
 
-    def _opened(self, descriptor: Descriptor) -> Response:
-        """Return the answer to the GET of ``descriptor``, its head checked.
+    def fetch_range(self, descriptor: Descriptor, extent: Extent) -> ReceivedSpan:
+        """Open the bytes ``extent`` of a blob; one attempt.
 
-        This is the seam for parts and resuming: a part differs by a Range header here, and by the 206 and the
-        Content-Range that take the place of the 200 and the Content-Length below.
+        Returns:
+            The span, to be used as a context manager; ``abort`` cuts it off from another thread.
+
+        Raises:
+            RangesUnsupported: The registry sends the whole blob although ``extent`` does not begin at 0, or says that
+                it has no such bytes; the connection is closed.
+            NotFound: The blob is not there.
+            SizeMismatch: The registry says that the blob has another size.
+            UnexpectedAnswer: It sends other bytes than those asked for, or something on the way encodes them.
+            RateLimited, ServerFailed: With ``retry_after``, if the registry names a time.
+            TransportError: There was no answer.
         """
-        manifest = _is_manifest(descriptor)
-        response = self._at.send("GET", _path(descriptor), "pull", headers=_ACCEPT if manifest else None)
+        return self._downloads.open(descriptor, extent, self._what(descriptor))
+
+    def _manifest(self, descriptor: Descriptor) -> Response:
+        """Return the answer to the GET of a manifest, its head checked."""
+        what = self._what(descriptor)
+        response = self._at.send("GET", _path(descriptor), "pull", headers=_ACCEPT)
         if response.status != 200:
-            raise failure(response, self._what(descriptor))
-        wrong_size = response.length not in {None, descriptor.size}
-        if wrong_size or (manifest and response.media_type != descriptor.media_type):
-            response.close()
-            if wrong_size:
+            raise failure(response, what)
+        try:
+            check_encoding(response, what)
+            if response.length not in {None, descriptor.size}:
                 raise SizeMismatch(descriptor.size, str(response.length), response.place)
-            raise UnexpectedAnswer(
-                f"{response.place} sends {self._what(descriptor)} as {response.media_type!r}, "
-                f"which was named as {descriptor.media_type!r}",
-                subject=str(self),
-            )
+            if response.media_type != descriptor.media_type:
+                raise UnexpectedAnswer(
+                    f"{response.place} sends {what} as {response.media_type!r}, "
+                    f"which was named as {descriptor.media_type!r}",
+                    subject=str(self),
+                )
+        except BaseException:
+            response.close()
+            raise
         return response
 
     def exists(self, descriptor: Descriptor) -> bool:
@@ -156,6 +180,8 @@ class Repository:
 
         A redirect means yes and is not followed: pre-signed URLs are made for GET (GHCR's answers 403 to HEAD).
         """
+        if descriptor.digest in self._present:
+            return True
         headers = _ACCEPT if _is_manifest(descriptor) else None
         with self._at.send("HEAD", _path(descriptor), "pull", headers=headers, follow=False) as response:
             if response.status in GONE:
@@ -225,7 +251,7 @@ class Repository:
             IntegrityError: ``content`` is not what ``descriptor`` names; nothing was kept.
         """
         if descriptor.digest not in self._missing and self.exists(descriptor):
-            return
+            return False
         self._missing.discard(descriptor.digest)
         if _is_manifest(descriptor):
             self._push_manifest(descriptor, _whole(descriptor, content))
@@ -352,6 +378,7 @@ class Repository:
         """
         what = self._what(descriptor)
         subject = self._subject(descriptor)
+        self._present.discard(descriptor.digest)
         with self._at.send("DELETE", _path(descriptor), "delete", again=True) as response:
             if response.status in {405, 501}:
                 raise Unsupported(
