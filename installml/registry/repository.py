@@ -104,6 +104,7 @@ class Repository:
         self._uploads = Uploads(at)
         self._referrers = Referrers(at)
         self._missing: set[Digest] = set()  # asked about and not there: push need not ask again
+        self._present: set[Digest] = set()  # blobs that it has taken from us: nobody need ask for them
 
     @property
     def reference(self) -> Reference:
