@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..errors import ReferenceInvalid
-from ..events import Listener, ignore
+from ..events import Listener, Notice, ignore
 from ..machines.machine import Machine
 from ..reference import LOCAL, Reference
 from ..store.disk import DiskRepository, DiskStore
 from ..store.installed import InstalledStore
+from ..store.recovery import recover
 
 if TYPE_CHECKING:
     from ..registry.auth import CredentialSource
     from ..registry.credentials import CredentialStore
+    from ..registry.mirrors import Mirrors, MirrorSettings
     from ..registry.repository import Registry, Repository
     from ..runtime.index import Index
     from ..transfer.rate import Rate
@@ -43,6 +45,7 @@ class Session:
         probe: Looks at this machine; given the folder whose disk counts.
         source_date_epoch: Build time that the caller asked for, or None.
         environ: The environment, of which a model's process is given a few harmless variables.
+        mirrors_of: What is configured about the mirrors of a registry, None for none.
     """
 
     home: Path
@@ -58,13 +61,16 @@ class Session:
     probe: Callable[[Path], Machine] | None = None
     source_date_epoch: int | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mirrors_of: Callable[[str], MirrorSettings | None] = lambda _: None
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)
     _registries: dict[str, Registry] = field(init=False, default_factory=dict, repr=False)
+    _mirrors: dict[str, Mirrors | None] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "store", DiskStore(self.home, clock=self.clock))
         object.__setattr__(self, "installed", InstalledStore(self.home))
+        recover(self.store, on_event=self.on_event)  # before any verb uses what a power cut may have damaged
 
     @property
     def runtimes(self) -> Path:
@@ -112,7 +118,7 @@ class Session:
         return self.store.repository(reference.registry, reference.repository)
 
     def remote(self, reference: Reference) -> Repository:
-        """Return the place of ``reference`` in its registry.
+        """Return the place of ``reference`` in its registry, read through its mirrors where there are some.
 
         Raises:
             ReferenceInvalid: It has none.
@@ -124,13 +130,30 @@ class Session:
                 hint=f"Write the registry: REGISTRY/{reference.repository}, or set INSTALLML_REGISTRY.",
                 subject=str(reference),
             )
+        origin = self._registry(host).repository(reference.repository)
+        mirrors = self._mirrors_for(host)
+        return mirrors.around(origin) if mirrors else origin
+
+    def _registry(self, host: str) -> Registry:
         if host not in self._registries:
             self._registries[host] = self.open_registry_as(host, self.credentials)
-        return self._registries[host].repository(reference.repository)
+        return self._registries[host]
+
+    def _mirrors_for(self, host: str) -> Mirrors | None:
+        if host not in self._mirrors:
+            settings = self.mirrors_of(host)
+            self._mirrors[host] = self._open_mirrors(host, settings) if settings and settings.addresses else None
+        return self._mirrors[host]
+
+    def _open_mirrors(self, host: str, settings: MirrorSettings) -> Mirrors:
+        from ..registry.mirrors import Mirrors
+
+        return Mirrors(host, settings, self._registry, tell=lambda text: self.on_event(Notice(text)))
 
     def forget(self, host: str) -> None:
         """Open the registry ``host`` anew next time: who we are there has changed."""
         self._registries.pop(host, None)
+        self._mirrors.clear()
 
     def machine(self) -> Machine:
         """Look at this machine, with the disk that the store is on."""

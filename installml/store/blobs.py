@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..digest import CHUNK, Digest, DigestInvalid, Readable, VerifyingReader, hash_stream
-from ..errors import NotFound, SourceChanged
+from ..errors import IntegrityError, NotFound, SourceChanged
 from ..spec.descriptor import Descriptor
-from .files import disk_errors, link_whole, make_folder, unique_suffix
+from .files import disk_errors, fsync_folder, link_whole, make_folder, unique_suffix
 from .host import Host
 from .partial import Partial, Partials
+from .unsynced import Unsynced
 
-__all__ = ["LAYOUT_MARK", "BlobFolder"]
+__all__ = ["LAYOUT_MARK", "MISSING", "BlobFolder"]
 
 LAYOUT_MARK = b'{"imageLayoutVersion":"1.0.0"}'
 """Content of the file ``oci-layout`` beside ``blobs/`` (image-spec, "oci-layout file")."""
+
+MISSING = "is missing"
+"""What ``BlobFolder.check`` says of content that is not there."""
 
 
 class BlobFolder:
@@ -32,12 +36,15 @@ class BlobFolder:
         root: Folder that has ``blobs/`` below it.
         ingest: Folder on the same file system for what is not whole yet.
         host: The machine.
+        unsynced: Where blobs are listed that a power cut could still damage; without it each is fsynced.
     """
 
-    def __init__(self, root: Path, ingest: Path, host: Host | None = None) -> None:
+    def __init__(self, root: Path, ingest: Path, host: Host | None = None, unsynced: Unsynced | None = None) -> None:
         self.root = root
         self.ingest_folder = ingest
-        self.partials = Partials(ingest, host or Host())
+        self._host = host or Host()
+        self.partials = Partials(ingest, self._host)
+        self._unsynced = unsynced
 
     def path(self, digest: Digest) -> Path:
         """Return where the content with ``digest`` lives or would live."""
@@ -119,7 +126,7 @@ class BlobFolder:
         *,
         stopped: Callable[[], bool],
         on_wait: Callable[[str], None],
-        on_unhashed: Callable[[Digest], None],
+        owe: Callable[[Digest, bool], None],
     ) -> AbstractContextManager[Partial | None]:
         """Open a blob for putting together; see ``store.protocol.Assembler``.
 
@@ -127,21 +134,42 @@ class BlobFolder:
             descriptor: The blob.
             stopped: Asked while waiting.
             on_wait: Told when there is somebody to wait for.
-            on_unhashed: Called before a blob becomes visible whose own digest nobody has compared.
+            owe: Told before a blob becomes visible whose own digest nobody has compared (true), and after one became
+                visible whose digest was (false).
         """
-
-        def publish(path: Path, hashed: bool) -> None:
-            if not hashed:
-                on_unhashed(descriptor.digest)
-            self._publish(path, descriptor.digest)
-
         return self.partials.open(
             descriptor,
             exists=lambda: self.exists(descriptor),
-            publish=publish,
+            publish=self._publisher(descriptor.digest, owe),
             stopped=stopped,
             on_wait=on_wait,
         )
+
+    @contextlib.contextmanager
+    def reassemble(self, descriptor: Descriptor, owe: Callable[[Digest, bool], None]) -> Iterator[Partial]:
+        """Open damaged content for mending: a copy of it, all taken for written. It is replaced by ``publish``.
+
+        Raises:
+            NotFound: There is nothing to mend.
+            DiskFull: There is no room for the copy.
+        """
+        with self.open(descriptor) as damaged:
+            partial = self.partials.fresh(descriptor, self._publisher(descriptor.digest, owe))
+            try:
+                partial.copy_from(cast(BinaryIO, damaged).fileno())
+                yield partial
+            finally:
+                partial.drop()
+
+    def _publisher(self, digest: Digest, owe: Callable[[Digest, bool], None]) -> Callable[[Path, bool], None]:
+        def publish(path: Path, hashed: bool) -> None:
+            if not hashed:
+                owe(digest, True)
+            self._publish(path, digest)
+            if hashed:
+                owe(digest, False)
+
+        return publish
 
     @contextlib.contextmanager
     def staging(self, label: str) -> Iterator[tuple[Path, Callable[[bytes], None]]]:
@@ -163,14 +191,62 @@ class BlobFolder:
             path.unlink(missing_ok=True)
 
     def _publish(self, staging: Path, digest: Digest) -> None:
+        """Make a finished file visible, read-only; a power cut may damage it unless it is listed or fsynced."""
+        listed = self._unsynced is not None and self._unsynced.note(digest, self.path)
         with disk_errors(staging):
-            handle = os.open(staging, os.O_RDONLY)
+            if not listed:
+                _fsync(staging)
+            staging.chmod(0o444)
+        link_whole(staging, self.path(digest), durable=not listed)
+
+    def check(self, digest: Digest, *, quarantine: bool = False) -> str:
+        """Hash the content again.
+
+        Args:
+            digest: The content.
+            quarantine: Set it aside when it is damaged, unless somebody has replaced it meanwhile.
+
+        Returns:
+            What is wrong with it, in words, or nothing.
+        """
+        path = self.path(digest)
+        seen = None
+        try:
+            with path.open("rb", buffering=0) as file:
+                seen = os.fstat(file.fileno())
+                reader = VerifyingReader(file, digest, seen.st_size, str(path))
+                while reader.read(CHUNK):
+                    pass
+        except FileNotFoundError:
+            return MISSING
+        except (IntegrityError, OSError) as error:
+            if quarantine:
+                self.quarantine(digest, seen)
+            return error.message if isinstance(error, IntegrityError) else f"cannot be read: {error.strerror}"
+        return ""
+
+    def quarantine(self, digest: Digest, seen: os.stat_result | None = None) -> Path | None:
+        """Set damaged content aside, so that the next pull or push brings it again; a collection removes it.
+
+        Args:
+            digest: The content.
+            seen: The file that proved damaged; another one under its name stays.
+
+        Returns:
+            Where it is now; None when nothing was set aside.
+        """
+        path = self.path(digest)
+        aside = make_folder(self.ingest_folder) / f"damaged.{digest.short}.{unique_suffix()}"
+        with disk_errors(path):
             try:
-                os.fsync(handle)  # a crash after the rename must not show an empty file under a digest
-                os.fchmod(handle, 0o444)
-            finally:
-                os.close(handle)
-        link_whole(staging, self.path(digest))
+                path.rename(aside)
+            except FileNotFoundError:
+                return None
+            if seen is not None and not os.path.samestat(seen, aside.stat()):
+                aside.rename(path)
+                return None
+        fsync_folder(path.parent)
+        return aside
 
     def digests(self) -> Iterator[tuple[Digest, Path]]:
         """Yield every content file; names that are no digests are not ours and left alone."""
@@ -211,6 +287,14 @@ class BlobFolder:
             except FileNotFoundError:  # another collection was faster
                 return False
         return True
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _check_size(file: BinaryIO, descriptor: Descriptor, path: Path) -> None:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..digest import Digest, Readable
-from ..errors import NotFound, StoreUnusable
+from ..digest import Digest, DigestInvalid, Readable
+from ..errors import DiskFull, NotFound, StoreUnusable
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import MAX_MANIFEST, JSONInvalid, canonical, parse_json
 from ..spec.descriptor import Descriptor, parse_descriptor
@@ -27,9 +27,10 @@ from ..spec.manifest import Index, Manifest, as_referrer
 from ..spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from ..spec.node import Node
 from .blobs import LAYOUT_MARK, BlobFolder
-from .files import disk_errors, make_folder, remove_empty, unique_suffix, write_whole
+from .files import disk_errors, free_space, make_folder, remove_empty, unique_suffix, write_whole
 from .host import Host, process_alive
 from .partial import Partial
+from .unsynced import Unsynced
 from .verified import read_manifest
 
 __all__ = ["DiskRepository", "DiskStore", "Ref"]
@@ -74,7 +75,8 @@ class DiskStore:
         self.root = root
         self.clock = clock
         self.host = host or Host(clock=clock)
-        self.blobs = BlobFolder(root, root / "ingest", self.host)
+        self.unsynced = Unsynced(root / "state" / "unsynced", self.host)
+        self.blobs = BlobFolder(root, root / "ingest", self.host, self.unsynced)
 
     def __str__(self) -> str:
         return str(self.root)
@@ -94,12 +96,65 @@ class DiskStore:
         """Make ``path`` hold exactly ``data``; what a killed process leaves of it lies where a collection looks."""
         write_whole(path, data, via=self.root / "ingest")
 
-    def owe(self, digest: Digest) -> None:
-        """Remember that a blob's own digest is still to be compared, before the blob is visible."""
-        self.write(self._owed(digest), canonical({"digest": str(digest), "since": int(self.clock())}))
+    def owe(self, digest: Digest, owed: bool) -> None:
+        """Remember that a blob's own digest is still to be compared, or that it has been.
 
-    def _owed(self, digest: Digest) -> Path:
-        return self.root / "state" / "owed" / f"{digest.algorithm}-{digest.hex}"
+        Its chunks were compared with a list that a verified signature vouches for, so it may be used meanwhile.
+        """
+        path = self.root / "state" / "owed" / f"{digest.algorithm}-{digest.hex}"
+        if owed:
+            self.write(path, canonical({"digest": str(digest), "since": int(self.clock())}))
+        else:
+            with disk_errors(path):
+                path.unlink(missing_ok=True)
+
+    def owed(self) -> list[Digest]:
+        """Return the blobs whose own digest is still to be compared."""
+        found = []
+        for path in sorted((self.root / "state" / "owed").glob("sha*-*")):
+            with contextlib.suppress(DigestInvalid):
+                found.append(Digest.parse(path.name.replace("-", ":", 1)))
+        return found
+
+    def settle_owed(self, *, stopped: Callable[[], bool] = lambda: False) -> Iterator[tuple[Digest, str]]:
+        """Compare what is owed; what proves wrong is set aside.
+
+        Args:
+            stopped: Asked before each blob; true ends it.
+
+        Yields:
+            Each blob that was compared, and what is wrong with it or nothing.
+        """
+        for digest in self.owed():
+            if stopped():
+                return
+            if self.blobs.path(digest).exists():
+                yield digest, self.blobs.check(digest, quarantine=True)
+            self.owe(digest, False)
+
+    def reassemble(self, descriptor: Descriptor) -> AbstractContextManager[Partial]:
+        """Open damaged content for mending: an assembly of a copy of it, in which nothing is missing.
+
+        Take out what is wrong with ``forget``, write it anew, ``publish``: the content is replaced in one step. Leaving
+        without ``publish`` changes nothing.
+
+        Raises:
+            NotFound: There is nothing to mend.
+            DiskFull: There is no room for the copy.
+        """
+        return self.blobs.reassemble(descriptor, self.owe)
+
+    def check_room(self, blobs: Iterable[Descriptor]) -> None:
+        """Look whether the disk has room for those of ``blobs`` that are not there yet, before anything is fetched.
+
+        Raises:
+            DiskFull: It has not.
+        """
+        missing = {blob.digest: blob for blob in blobs if not self.blobs.exists(blob)}
+        need = sum(blob.size - min(blob.size, self.blobs.partials.room_taken(blob.digest)) for blob in missing.values())
+        free = free_space(make_folder(self.root))
+        if free is not None and free < need:
+            raise DiskFull(f"no room in {self}: {need:,} bytes more are needed, {free:,} are free", subject=str(self))
 
     def repository(self, registry: str, repository: str) -> DiskRepository:
         """Return the place for one repository."""
@@ -200,7 +255,7 @@ class DiskRepository:
     ) -> AbstractContextManager[Partial | None]:
         """Open a blob for putting together, with everything that an earlier attempt has left of it."""
         self.store.prepare()
-        return self.store.blobs.assemble(descriptor, stopped=stopped, on_wait=on_wait, on_unhashed=self.store.owe)
+        return self.store.blobs.assemble(descriptor, stopped=stopped, on_wait=on_wait, owe=self.store.owe)
 
     def open_file(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO | None]:
         """Open the file that holds exactly the content."""

@@ -25,6 +25,7 @@ from ..errors import DiskFull, InstallMLError, StoreUnusable
 
 __all__ = [
     "CopiedBy",
+    "clone_extent",
     "copy_extent",
     "disk_errors",
     "free_space",
@@ -148,7 +149,7 @@ def copy_extent(source: int, source_offset: int, target: int, target_offset: int
     Raises:
         OSError: The disk refuses, or ``source`` ends too early (EIO).
     """
-    if _clone(source, source_offset, target, target_offset, size):
+    if clone_extent(source, source_offset, target, target_offset, size):
         return CopiedBy.REFLINK
     done = _copy_in_kernel(source, source_offset, target, target_offset, size)
     if done == size:
@@ -164,9 +165,21 @@ def copy_extent(source: int, source_offset: int, target: int, target_offset: int
     return CopiedBy.PROCESS
 
 
-def _clone(source: int, source_offset: int, target: int, target_offset: int, size: int) -> bool:
-    """Share whole blocks; return whether that was possible."""
-    if not size or any(number % _BLOCK for number in (source_offset, target_offset, size)):
+def clone_extent(source: int, source_offset: int, target: int, target_offset: int, size: int) -> bool:
+    """Let two open files share blocks, where the file system can and the bytes lie on its blocks' borders.
+
+    Args:
+        source: File to read.
+        source_offset: Where the bytes begin there.
+        target: File to write.
+        target_offset: Where they shall go.
+        size: How many; up to the end of ``source``, or whole blocks.
+
+    Returns:
+        Whether that was possible.
+    """
+    to_end = source_offset + size == os.fstat(source).st_size
+    if not size or source_offset % _BLOCK or target_offset % _BLOCK or (size % _BLOCK and not to_end):
         return False
     request = struct.pack("=qQQQ", source, source_offset, size, target_offset)
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..digest import CHUNK, Digest, VerifyingReader
+from ..digest import Digest
 from ..errors import IntegrityError, NotFound
 from ..spec.descriptor import Descriptor
 from .disk import DiskStore, read_ref
@@ -114,6 +114,8 @@ def collect(store: DiskStore, installed: Iterable[Descriptor] = (), *, dry_run: 
     if not dry_run:
         _prune_referrers(store)
         InstalledStore(store.root).sweep(floor)
+        store.unsynced.settle(store.blobs.path)
+        _forget_owed(store)
     count, size = _collect_staging(store, floor, dry_run)
     return Collected(tuple(gone), count, freed + size)
 
@@ -134,31 +136,54 @@ def _prune_referrers(store: DiskStore) -> None:
             remove_empty(path.parent, store.root / "refs")
 
 
+def _forget_owed(store: DiskStore) -> None:
+    """Forget that the digests of content are to be compared that is there no more."""
+    for digest in store.owed():
+        if not store.blobs.path(digest).exists():
+            store.owe(digest, False)
+
+
 def _collect_staging(store: DiskStore, floor: float, dry_run: bool) -> tuple[int, int]:
     count = freed = 0
+    partials = store.blobs.partials
     for path in sorted((store.root / "ingest").glob("*")):
-        if path.name.startswith("lease.") or _in_use(path, floor):
+        if path.name.startswith("lease."):
+            continue
+        partial = partials.is_partial(path)
+        if _in_use(path, floor, deep=partial) or (partial and partials.in_use(path)):
+            continue
+        size = _size(path)
+        if not dry_run and not (partials.collect(path) if partial else _removed(path)):
             continue
         count += 1
-        freed += _size(path)
-        if not dry_run:
-            remove_tree(path)
+        freed += size
     return count, freed
 
 
-def _in_use(path: Path, floor: float) -> bool:
+def _removed(path: Path) -> bool:
+    remove_tree(path)
+    return True
+
+
+def _in_use(path: Path, floor: float, *, deep: bool = False) -> bool:
+    """Return whether ``path``, or with ``deep`` something in it, is as young as work that is not finished."""
     try:
-        return path.lstat().st_mtime >= floor
+        young = path.lstat().st_mtime >= floor
+        return young or (deep and any(_in_use(child, floor) for child in path.iterdir()))
     except FileNotFoundError:
         return True
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder; nothing for what goes away meanwhile."""
+    """Return the bytes of a file, or of all files below a folder; nothing for what goes away meanwhile.
+
+    A file with gaps counts what it takes on the disk.
+    """
     with contextlib.suppress(FileNotFoundError):
         if path.is_dir() and not path.is_symlink():
             return sum(_size(child) for child in path.iterdir())
-        return path.lstat().st_size
+        status = path.lstat()
+        return min(status.st_size, status.st_blocks * 512) if path.name == "data" else status.st_size
     return 0
 
 
@@ -170,22 +195,21 @@ def usage(store: DiskStore, installed: Iterable[Descriptor] = ()) -> Usage:
     return Usage(sum(sizes.values()), sum(size for digest, size in sizes.items() if digest in needed), staging)
 
 
-def verify_store(store: DiskStore) -> Iterator[Damage | Digest]:
-    """Re-hash every blob; yield its digest when it is sound and a ``Damage`` when it is not or is missing."""
+def verify_store(store: DiskStore, *, remove: bool = False) -> Iterator[Damage | Digest]:
+    """Re-hash every blob; yield its digest when it is sound and a ``Damage`` when it is not or is missing.
+
+    Args:
+        store: The store.
+        remove: Set damaged blobs aside, so that the next pull or push brings them again.
+    """
     owners = _owners(store)
     present = set()
-    for digest, path in store.blobs.digests():
+    for digest, _ in store.blobs.digests():
         present.add(digest)
-        try:
-            with path.open("rb", buffering=0) as file:
-                reader = VerifyingReader(file, digest, path.stat().st_size, str(path))
-                while reader.read(CHUNK):
-                    pass
-            yield digest
-        except IntegrityError as error:
-            yield Damage(digest, error.message, tuple(owners.get(digest, ())))
-        except OSError as error:
-            yield Damage(digest, f"cannot be read: {error.strerror}", tuple(owners.get(digest, ())))
+        reason = store.blobs.check(digest, quarantine=remove)
+        if remove or not reason:
+            store.owe(digest, False)
+        yield Damage(digest, reason, tuple(owners.get(digest, ()))) if reason else digest
     for digest in sorted(set(owners) - present):
         yield Damage(digest, "is missing", tuple(owners[digest]))
 

@@ -111,6 +111,7 @@ def _place(blob: Path, target: Path, mode: int, order: list[How]) -> How:
 def _reflink(blob: Path, target: Path) -> None:
     with blob.open("rb") as source, target.open("xb") as file:
         fcntl.ioctl(file.fileno(), _FICLONE, source.fileno())
+        os.fsync(file.fileno())  # the shared blocks are on the disk already; a check after a crash reads only the store
 
 
 def _copy(blob: Path, target: Path) -> None:

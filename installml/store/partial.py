@@ -9,6 +9,7 @@ file that an owner might still write to is copied, not shared.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,11 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..digest import Digest, DigestInvalid
+from ..digest import CHUNK, Digest, DigestInvalid
 from ..errors import DiskFull
 from ..spec.descriptor import Descriptor
 from ..spec.extents import Extent, Extents
-from .files import copy_extent, disk_errors, free_space, fsync_folder, is_full, make_folder, remove_tree, reserve
+from .files import (
+    clone_extent,
+    copy_extent,
+    disk_errors,
+    free_space,
+    fsync_folder,
+    is_full,
+    make_folder,
+    remove_tree,
+    reserve,
+)
 from .host import Host, Owner
 from .journal import MAX_JOURNAL, Journal
 
@@ -168,6 +179,25 @@ class Partial:
                 copy_extent(source, extent.start, self._data, extent.start, extent.size)
             self.written(extent)
             self.keep(extent)
+
+    def copy_from(self, source: int) -> None:
+        """Take all bytes of another open file for written, as far as they are there and can be read."""
+        size = min(self.descriptor.size, os.fstat(source).st_size)
+        if not clone_extent(source, 0, self._data, 0, size):
+            self.reserve()
+            for start in range(0, size, CHUNK):
+                count = min(CHUNK, size - start)
+                with contextlib.suppress(_Unreadable), self._full_disk_told():
+                    _copy_readable(source, self._data, start, count)
+                    self.written(Extent(start, start + count))
+        else:
+            self.written(Extent(0, size))
+
+    def drop(self) -> None:
+        """Leave the partial and remove it."""
+        with self._lock:
+            self._written.remove(Extent(0, self.descriptor.size))
+        self.close()
 
     def close(self) -> None:
         """Leave the partial: record what was written for whoever comes next; remove it when there is nothing."""
@@ -501,6 +531,10 @@ class Partials:
             pass
         return None
 
+    def room_taken(self, digest: Digest) -> int:
+        """Return the bytes on disk that the largest partial of a blob has."""
+        return max((sign[1] * 512 for found in self._of(digest) if (sign := found.sign())), default=0)
+
     # -- collection -----------------------------------------------------------------------------------------------
 
     def is_partial(self, path: Path) -> bool:
@@ -573,6 +607,19 @@ class _Watch:
     def wait(self) -> None:
         """Let a moment pass."""
         self._host.pause(_POLL)
+
+
+class _Unreadable(Exception):
+    """Bytes that the disk cannot give back."""
+
+
+def _copy_readable(source: int, target: int, start: int, size: int) -> None:
+    try:
+        copy_extent(source, start, target, start, size)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise _Unreadable from error
+        raise
 
 
 def _label(digest: Digest) -> str:

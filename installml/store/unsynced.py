@@ -1,0 +1,161 @@
+"""Which blobs a power cut could still damage (docs/adr/0005).
+
+A blob is not fsynced when it is published: that takes seconds a gigabyte and makes nothing more right while the machine
+runs. Instead its name is put into ``state/unsynced/<owner>/`` first, as an empty file. File systems with a journal keep
+the order of such changes, so after a crash a blob that is there without being whole is listed there. A later
+command of the same boot brings listed blobs to the disk, when the kernel has done so already, and strikes them off; one
+of another boot hashes them before anybody uses them (``store.recovery``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..digest import Digest, DigestInvalid
+from .files import disk_errors, fsync_folder, make_folder
+from .host import Host, Owner
+
+__all__ = ["SETTLED_AFTER", "Unsynced"]
+
+SETTLED_AFTER = 60.0
+"""Seconds after which bringing a blob to the disk costs little: Linux by itself writes back what is older than 30 s."""
+
+_FOREIGN_LIFE = 24 * 3600.0  # seconds until somebody else looks after what another machine has left
+
+
+class Unsynced:
+    """The lists of one store.
+
+    Args:
+        folder: Where they lie.
+        host: The machine.
+    """
+
+    def __init__(self, folder: Path, host: Host) -> None:
+        self._folder = folder
+        self._host = host
+        self._own: Path | None = None
+        self._lock = threading.Lock()
+        self._count = itertools.count(1)
+
+    def note(self, digest: Digest, path_of: Callable[[Digest], Path]) -> bool:
+        """List a blob that is about to become visible.
+
+        Args:
+            digest: The blob.
+            path_of: Where blobs lie; the first call of a process settles what others have listed long ago.
+
+        Returns:
+            False where a crash could not be noticed afterwards: then the caller fsyncs the blob itself.
+        """
+        if self._host.boot == "none":
+            return False
+        name = f"{digest.algorithm}-{digest.hex}.{os.getpid()}.{next(self._count)}"
+        for last in (False, True):
+            own = self._list(path_of)
+            with disk_errors(own):
+                try:
+                    os.close(os.open(own / name, os.O_WRONLY | os.O_CREAT, 0o666))
+                    break
+                except FileNotFoundError:  # somebody has settled all of it and removed the empty list
+                    if last:
+                        raise
+                    self._own = None
+        return True
+
+    def _list(self, path_of: Callable[[Digest], Path]) -> Path:
+        with self._lock:
+            if self._own is None:
+                self.settle(path_of)
+                self._own = make_folder(self._folder / self._host.mark())
+                for folder in (self._own, self._folder, self._folder.parent):
+                    fsync_folder(folder)
+            return self._own
+
+    def settle(self, path_of: Callable[[Digest], Path]) -> None:
+        """Bring what was listed in this boot a while ago to the disk for good, and strike it off.
+
+        It is best effort: what stays listed is settled another time.
+        """
+        before = self._host.clock() - SETTLED_AFTER
+        for folder, owner in self._lists():
+            if not self._host.same_boot(owner):
+                continue
+            settled = [
+                entry for entry in self.entries(folder) if self._sync(folder / entry[0], entry[1], before, path_of)
+            ]
+            for parent in {path_of(digest).parent for _, digest in settled}:
+                fsync_folder(parent)
+            self.strike(folder, (name for name, _ in settled))
+
+    @staticmethod
+    def _sync(entry: Path, digest: Digest, before: float, path_of: Callable[[Digest], Path]) -> bool:
+        """Bring one listed blob to the disk; return whether that is done."""
+        try:
+            if entry.stat().st_mtime >= before:
+                return False
+            handle = os.open(path_of(digest), os.O_RDONLY)
+        except FileNotFoundError:
+            return True  # collected meanwhile, or never published
+        except OSError:
+            return False
+        try:
+            os.fsync(handle)
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+    def strike(self, folder: Path, names: Iterator[str]) -> None:
+        """Strike entries off a list; an empty list goes. What is not ours to remove stays."""
+        with contextlib.suppress(OSError):
+            for name in names:
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
+
+    def lost(self) -> list[Path]:
+        """Return the lists of boots that are over: what they name must be hashed before anybody uses it.
+
+        A list of another machine counts after a day: until then that machine itself may look after it.
+        """
+        old = self._host.clock() - _FOREIGN_LIFE
+        return [
+            folder
+            for folder, owner in self._lists()
+            if not self._host.same_boot(owner) and (owner.host == self._host.name or _modified(folder) < old)
+        ]
+
+    def entries(self, folder: Path) -> list[tuple[str, Digest]]:
+        """Return the entries of a list: file name and blob."""
+        found = []
+        for name in _names(folder):
+            with contextlib.suppress(DigestInvalid):
+                found.append((name, Digest.parse(name.partition(".")[0].replace("-", ":", 1))))
+        return found
+
+    def _lists(self) -> Iterator[tuple[Path, Owner]]:
+        for name in _names(self._folder):
+            owner = Owner.parse(name)
+            if owner is not None:
+                yield self._folder / name, owner
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except OSError:  # not there; not a folder; not ours to read
+        return []
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return float("inf")
