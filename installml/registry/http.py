@@ -38,6 +38,7 @@ from .errors import (
     UnexpectedAnswer,
 )
 from .quirks import Overrides
+from .sending import FilePiece, sends_files
 from .sites import bypasses_proxy, hostname, is_loopback, origin
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Blocks(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def __iter__(self) -> Iterator[bytes | FilePiece]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ class _Guarded:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | FilePiece]:
         try:
             yield from self._blocks
         except GeneratorExit:
@@ -435,9 +436,12 @@ def _new_adapter(context: ssl.SSLContext) -> HTTPAdapter:
 
         def init_poolmanager(self, *args: Any, **more: Any) -> None:
             super().init_poolmanager(*args, **more, ssl_context=context)
+            sends_files(self.poolmanager)
 
         def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
-            return super().proxy_manager_for(proxy, **more, ssl_context=context)
+            known = proxy in self.proxy_manager
+            manager = super().proxy_manager_for(proxy, **more, ssl_context=context)
+            return manager if known else sends_files(manager)
 
         def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
             conn.cert_reqs = "CERT_REQUIRED"

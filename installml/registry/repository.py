@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
 
 from ..digest import Digest, DigestInvalid, Readable, VerifyingReader
 from ..errors import DigestMismatch, NotFound, SizeMismatch
@@ -32,6 +34,7 @@ from .errors import (
     Unsupported,
 )
 from .http import HttpClient, Response
+from .leftovers import Leftovers
 from .referrers import Referrers
 from .sites import DOCKER_HUB
 from .uploads import PUSH_HINTS, Uploads
@@ -251,13 +254,51 @@ class Repository:
         Raises:
             IntegrityError: ``content`` is not what ``descriptor`` names; nothing was kept.
         """
+        if self._wanted(descriptor):
+            if _is_manifest(descriptor):
+                self._push_manifest(descriptor, _whole(descriptor, content))
+            else:
+                self._uploads.push(descriptor, content)
+                self._present.add(descriptor.digest)
+
+    def _wanted(self, descriptor: Descriptor) -> bool:
+        """Return whether the registry lacks it, asking at most once."""
         if descriptor.digest not in self._missing and self.exists(descriptor):
             return False
         self._missing.discard(descriptor.digest)
-        if _is_manifest(descriptor):
-            self._push_manifest(descriptor, _whole(descriptor, content))
-        else:
-            self._uploads.push(descriptor, content)
+        return True
+
+    def push_file(
+        self, descriptor: Descriptor, file: BinaryIO, report: Callable[[int], None], *, proved: bool = False
+    ) -> None:
+        """Take a blob straight from its file, with as few copies on the way as the connection allows.
+
+        Args:
+            descriptor: The blob.
+            file: A regular file, unbuffered, that holds exactly its bytes.
+            report: Told how many more bytes have gone; what it raises ends the push.
+            proved: The bytes were compared with the digest before, and the file has not been touched since; the
+                registry's own comparison is then the only one.
+
+        Raises:
+            IntegrityError: The file holds something else; the registry got no complete blob.
+        """
+        if self._wanted(descriptor):
+            self._uploads.push_file(descriptor, file, report, proved=proved)
+            self._present.add(descriptor.digest)
+
+    def stream_file(
+        self, file: BinaryIO, size: int, digest: Callable[[Callable[[], None]], Digest], report: Callable[[int], None]
+    ) -> bool:
+        """Take a file while it is still being hashed; see ``Uploads.stream_file``."""
+        taken = self._uploads.stream_file(file, size, digest, report)
+        if taken:
+            self._present.add(digest(lambda: None))
+        return taken
+
+    def resume_from(self, folder: Path) -> None:
+        """Remember uploads that are cut off in ``folder``, and go on with those that are remembered there."""
+        self._uploads.leftovers = Leftovers(folder)
 
     def _push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         manifest = parse_manifest(data, descriptor.media_type, self._what(descriptor))

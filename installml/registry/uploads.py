@@ -1,60 +1,76 @@
 """Blobs on their way up: POST for a session, then one PUT with Content-Length (distribution-spec, "POST then PUT").
 
-That way is the one that every registry takes (docs/registries.md). Nothing is held in memory but the block that is
-being sent and the one after it.
+That way is the one that every registry takes (docs/registries.md). Chunks (PATCH) are sent only where a limit on
+bodies or a cut connection asks for them. Nothing is held in memory but the block that is being sent.
+
+What is proved, and when: the bytes of a file are compared with its digest while they go, and the last of them goes only
+when they have proved right, so no registry ever holds a wrong blob that we called by that name. A file that was
+compared before and has not been touched since (``proved``) is not hashed again: the registry computes the digest as
+well, and if it disagrees the file is hashed after all, to tell whose fault it is.
 """
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Iterator
-from urllib.parse import quote, urlsplit
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+from urllib.parse import quote
 
 from ..digest import CHUNK, Digest, Readable, VerifyingReader
 from ..spec.descriptor import Descriptor
-from .answers import failure
 from .endpoint import RepositoryEndpoint
 from .errors import (
     ConnectionLost,
     DigestRefused,
     NotFoundInRegistry,
     RateLimited,
+    Refused,
     RegistryError,
     ServerFailed,
     TimedOut,
+    TooLarge,
     TransportError,
     Unauthorized,
-    UnexpectedAnswer,
+    Unsupported,
 )
-from .http import Response
+from .leftovers import Leftovers
+from .proving import Proof
+from .sending import FileBody
+from .upload_session import PUSH_HINTS, UploadSession, open_session
 
 __all__ = ["PUSH_HINTS", "Uploads"]
 
 _PASSING = (ConnectionLost, TimedOut, DigestRefused, ServerFailed, RateLimited, Unauthorized, NotFoundInRegistry)
-"""After these a blob that can be read again is sent again, from a fresh session, once."""
+"""After these a blob that can be read again is sent again, or from where it was cut off."""
 
-PUSH_HINTS = (
-    ("does not exist in the registry with id", "Create it first: aws ecr create-repository --repository-name NAME"),
-    ("quota", "The project's storage quota in the registry is used up; its owner can raise it."),
-    (
-        "media type",
-        "The registry takes only the types that its owner allows; ask for this package's types to be allowed.",
-    ),
-    (
-        "mediatype",
-        "The registry takes only the types that its owner allows; ask for this package's types to be allowed.",
-    ),
-)
-"""What registries say when a push is refused for a reason that somebody can remove, and who that is."""
+_NOT_TAKEN = (RegistryError, TransportError)
+_ATTEMPTS = 3
+"""Times that one blob is begun without getting any further."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds
+_SMALL = 1 << 20  # bytes that are sent from memory, in one block
+_CHUNKS = (64 << 20, 16 << 20, 5 << 20, (4 << 20) - 1, 1 << 20)
+"""Sizes to try when a registry, or a proxy before it, takes no larger bodies: object stores want 5 MiB at least, GHCR
+takes less than 4."""
+
+_WORTH_RESUMING = 16 << 20  # bytes; smaller blobs are sent anew
 
 
 class Uploads:
-    """The upload side of one repository; shared by threads."""
+    """The upload side of one repository; shared by threads.
+
+    Attributes:
+        leftovers: Where uploads that were cut off are remembered for another process; None forgets them.
+    """
 
     def __init__(self, at: RepositoryEndpoint) -> None:
+        self.leftovers: Leftovers | None = None
         self._at = at
-        self._sessions: dict[Digest, str] = {}
+        self._sessions: dict[Digest, UploadSession] = {}
+        self._spare: list[UploadSession] = []
         self._lock = threading.Lock()
+        self._streams = True
 
     def push(self, descriptor: Descriptor, content: Readable) -> None:
         """Send a blob.
@@ -63,17 +79,115 @@ class Uploads:
             IntegrityError: ``content`` is not what ``descriptor`` names; the registry got no complete blob.
             RegistryError: The registry does not take it.
         """
-        with self._lock:
-            offered = self._sessions.pop(descriptor.digest, "")
         start = _position(content)
-        session = offered or self._open()
+        session = self._offered(descriptor.digest) or self.open()
         try:
-            self._put(session, descriptor, content)
-        except _PASSING:
+            session.put(descriptor.digest, _Body(descriptor, content))
+        except _PASSING as error:
             if start is None:
                 raise
+            self.pause(error, 1)
             content.seek(start)  # type: ignore[attr-defined]  # _position has tried it
-            self._put(self._open(), descriptor, content)
+            open_session(self._at).put(descriptor.digest, _Body(descriptor, content))
+
+    def push_file(
+        self, descriptor: Descriptor, file: BinaryIO, report: Callable[[int], None], *, proved: bool = False
+    ) -> None:
+        """Send a blob that lies in a file of its own.
+
+        Args:
+            descriptor: The blob.
+            file: Holds exactly its bytes, unbuffered.
+            report: As ``store.protocol.FilePusher.push_file``.
+            proved: The bytes were compared with the digest before, and the file has not been touched since.
+
+        Raises:
+            IntegrityError: They are other bytes; the registry got no complete blob.
+            RegistryError: The registry does not take it.
+        """
+        if descriptor.size <= _SMALL:
+            self.push(descriptor, _reported(file, descriptor.size, report))
+            return
+        with Proof(descriptor, file, proved) as proof:
+            _FileUpload(self, self._at, descriptor, file, report, proof).run(self._offered(descriptor.digest))
+
+    def stream_file(
+        self, file: BinaryIO, size: int, digest: Callable[[Callable[[], None]], Digest], report: Callable[[int], None]
+    ) -> bool:
+        """Send a file whose digest is not known yet: one PATCH of its bytes, and the digest when it is known.
+
+        Args:
+            file: The file.
+            size: Its bytes.
+            digest: Returns the digest as soon as the bytes have been hashed, or raises; given what to call meanwhile.
+            report: Told of bytes sent; what it raises gives the upload up.
+
+        Returns:
+            Whether the blob is in the registry. When not (the registry takes no streams, the connection was cut), it
+            is to be pushed as any other, and goes on where this attempt ended.
+
+        Raises:
+            InstallMLError: What ``digest`` or ``report`` raised; the upload was given up.
+        """
+        session = self._streaming()
+        if session is None:
+            return False
+        try:
+            session.patch(file, 0, size, _HighWater(report).reach, ranged=False)
+        except (*_NOT_TAKEN, OSError) as error:
+            self._streams = self._streams and not isinstance(error, Refused | Unsupported | TooLarge)
+            if isinstance(error, ConnectionLost | TimedOut):
+                self._keep_for_later(session, digest(lambda: report(0)))
+            else:
+                session.cancel()
+            return False
+        except BaseException:
+            session.cancel()
+            raise
+        return self._close_stream(session, digest, report)
+
+    def _streaming(self) -> UploadSession | None:
+        """Return a session that takes a stream, or None. Who answers is known only after an answer."""
+        if not self._streams:
+            return None
+        try:
+            session = self.open()
+        except _NOT_TAKEN:  # the push of the blob says why
+            return None
+        if self._at.registry.quirks.streaming:
+            return session
+        with self._lock:
+            self._streams = False
+            self._spare.append(session)
+        return None
+
+    def open(self) -> UploadSession:
+        """Return a session with nothing in it."""
+        with self._lock:
+            if self._spare:
+                return self._spare.pop()
+        return open_session(self._at)
+
+    def _close_stream(
+        self, session: UploadSession, digest: Callable[[Callable[[], None]], Digest], report: Callable[[int], None]
+    ) -> bool:
+        try:
+            session.put(digest(lambda: report(0)))
+        except _NOT_TAKEN:
+            session.cancel()
+            return False
+        except BaseException:
+            session.cancel()
+            raise
+        return True
+
+    def _keep_for_later(self, session: UploadSession, digest: Digest) -> None:
+        with self._lock:
+            self._sessions[digest] = session
+
+    def _offered(self, digest: Digest) -> UploadSession | None:
+        with self._lock:
+            return self._sessions.pop(digest, None)
 
     def mount(self, descriptor: Descriptor, origin_name: str) -> bool:
         """Ask for a blob of another repository; keep the session that may be offered instead.
@@ -85,40 +199,159 @@ class Uploads:
             with self._at.send("POST", path, "pull", "push", origin_name=origin_name, body=b"") as response:
                 response.drain()
                 if response.status == 202:
-                    with self._lock:
-                        self._sessions[descriptor.digest] = self._session(response)
+                    self._keep_for_later(UploadSession.begun(self._at, response), descriptor.digest)
                 return response.status == 201
         except (RegistryError, TransportError):
             return False
 
-    def _open(self) -> str:
-        # Opening a session twice leaves an empty one behind, which registries sweep away: it may be repeated.
-        with self._at.send("POST", "blobs/uploads/", "pull", "push", body=b"", again=True) as response:
-            if response.status != 202:
-                raise failure(response, f"an upload to {self._at}", known=self._at.registry.quirks.hints + PUSH_HINTS)
-            response.drain()
-            return self._session(response)
+    def arrived(self, descriptor: Descriptor) -> bool:
+        """Return whether the registry has the blob, when it did not say so at the end of the upload."""
+        try:
+            with self._at.send("HEAD", f"blobs/{descriptor.digest}", "pull", follow=False) as response:
+                return response.status in {200, 307, 302}
+        except (RegistryError, TransportError):
+            return False
 
-    def _session(self, response: Response) -> str:
-        """Return where an upload goes on: ``Location``, absolute or relative, its query kept."""
-        location = response.headers.get("Location", "")
-        if not location:
-            raise UnexpectedAnswer(f"{response.place} opened an upload and did not say where", subject=str(self._at))
-        return self._at.registry.continued(response, location)
+    def pause(self, error: Exception, attempt: int) -> None:
+        """Wait as long as the registry asks for, or a little longer at each attempt."""
+        client = self._at.registry.client
+        own = _FIRST_WAIT * 2 ** (attempt - 1) * (0.5 + client.random())
+        client.sleep(min(max(own, getattr(error, "retry_after", None) or 0.0), _LONGEST_WAIT))
 
-    def _put(self, session: str, descriptor: Descriptor, content: Readable) -> None:
-        joint = "&" if urlsplit(session).query else "?"
-        url = f"{session}{joint}digest={quote(str(descriptor.digest), safe='')}"
-        headers = {"Content-Type": "application/octet-stream"}
-        body = _Body(descriptor, content) if descriptor.size else b""
-        with self._at.send("PUT", url, "pull", "push", headers=headers, body=body, follow=False) as response:
-            if response.status not in {200, 201, 202, 204}:
-                raise failure(
-                    response,
-                    f"the blob {self._at}@{descriptor.digest}",
-                    known=self._at.registry.quirks.hints + PUSH_HINTS,
-                )
-            response.drain()
+
+class _FileUpload:
+    """One blob on its way from a file, through as many sessions and requests as it takes."""
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        at: RepositoryEndpoint,
+        descriptor: Descriptor,
+        file: BinaryIO,
+        report: Callable[[int], None],
+        proof: Proof,
+    ) -> None:
+        self._uploads = uploads
+        self._at = at
+        self._descriptor = descriptor
+        self._file = file
+        self._sent = _HighWater(report)
+        self._proof = proof
+        self._chunk = 0  # most bytes of one body; 0: no limit is known
+        self._start = 0
+
+    def run(self, session: UploadSession | None) -> None:
+        """Send it; ``session`` is one that was offered, or left by an earlier attempt."""
+        session = self._left_over(session)
+        tries = _ATTEMPTS
+        while True:
+            session = session or self._uploads.open()
+            begun = self._start
+            try:
+                self._send(session)
+                break
+            except TooLarge as error:
+                self._smaller(session, error)
+                session, self._start = None, 0
+            except (*_PASSING, Refused) as error:
+                if self._sent.top == self._descriptor.size and self._uploads.arrived(self._descriptor):
+                    break
+                session = self._next(session, error)
+                tries = _ATTEMPTS if self._start > begun else tries - 1
+                if tries == 0:
+                    raise
+                self._uploads.pause(error, 1 + _ATTEMPTS - tries)
+        self._forget()
+
+    def _send(self, session: UploadSession) -> None:
+        size, digest = self._descriptor.size, self._descriptor.digest
+        self._remember(session)
+        if self._start == 0 and not self._chunk:
+            clock = self._at.registry.client.clock
+            report, gate = self._sent.reach, lambda: self._proof.wait(self._sent.look)
+            session.put(digest, FileBody(self._file, 0, size, report=report, gate=gate, clock=clock))
+            return
+        most = max(self._chunk or size, session.least)
+        while self._start < size:
+            stop = min(self._start + most, size)
+            self._start = session.patch(self._file, self._start, stop, self._sent.reach, ranged=True)
+            self._remember(session)
+        self._proof.wait(self._sent.look)
+        session.put(digest)
+
+    def _next(self, session: UploadSession, error: Exception) -> UploadSession | None:
+        """Return the session to go on with, and see to it that ``_start`` is where it stands; None for a fresh one.
+
+        Raises:
+            RegistryError: ``error`` again, when nothing can be mended by sending.
+            DigestMismatch: The registry computed another digest, and it is right.
+        """
+        if isinstance(error, DigestRefused):
+            self._proof.insist()
+            self._proof.wait(self._sent.look)
+        elif isinstance(error, Refused) and error.status not in {409, 416}:
+            raise error
+        elif (offset := self._offset(session)) > 0:
+            self._start = offset
+            return session
+        session.cancel()
+        self._start = 0
+        return None
+
+    def _offset(self, session: UploadSession) -> int:
+        """Return how far a session is, 0 when it cannot be gone on with."""
+        if self._at.registry.quirks.monolithic:
+            return 0
+        offset = session.offset() or 0
+        return offset if offset <= self._descriptor.size else 0
+
+    def _smaller(self, session: UploadSession, error: TooLarge) -> None:
+        """Choose a smaller size of chunks than the one that was just too large."""
+        session.cancel()
+        quirks = self._at.registry.quirks
+        cap = min(filter(None, (quirks.chunk_max, self._chunk - 1, self._descriptor.size - 1)), default=0)
+        cap = min(cap, self._chunk - 1) if self._chunk else cap
+        fitting = [size for size in (quirks.chunk_max, *_CHUNKS) if 0 < size <= cap]
+        if not fitting or quirks.monolithic or max(fitting) < max(quirks.chunk_min, session.least):
+            raise  # the refusal that is being handled
+        self._chunk = max(fitting)
+
+    def _left_over(self, session: UploadSession | None) -> UploadSession | None:
+        """Return a session that stands somewhere, with ``_start`` there; or a fresh one that was offered; or None."""
+        leftovers, place = self._uploads.leftovers, str(self._at)
+        url = leftovers.find(place, self._descriptor.digest) if leftovers and session is None else ""
+        known = session or (UploadSession(self._at, url) if url else None)
+        if known is None:
+            return None
+        self._start = self._offset(known)
+        self._sent.top = self._start
+        return known if self._start or session is not None else None
+
+    def _remember(self, session: UploadSession) -> None:
+        if self._uploads.leftovers and self._descriptor.size >= _WORTH_RESUMING:
+            self._uploads.leftovers.keep(str(self._at), self._descriptor.digest, session.url)
+
+    def _forget(self) -> None:
+        if self._uploads.leftovers and self._descriptor.size >= _WORTH_RESUMING:
+            self._uploads.leftovers.drop(str(self._at), self._descriptor.digest)
+
+
+class _HighWater:
+    """Turns offsets, which may go back when a part is sent again, into counts of new bytes."""
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report = report
+        self.top = 0
+
+    def reach(self, offset: int) -> None:
+        """Take note that the bytes up to ``offset`` have been sent."""
+        new = max(0, offset - self.top)
+        self.top += new
+        self._report(new)
+
+    def look(self) -> None:
+        """Give the listener the occasion to end the upload."""
+        self._report(0)
 
 
 class _Body:
@@ -139,6 +372,14 @@ class _Body:
             held = block
         if held:
             yield held
+
+
+def _reported(file: BinaryIO, size: int, report: Callable[[int], None]) -> io.BytesIO:
+    """Return a small file's bytes, and one more if there are more, so that it is seen."""
+    file.seek(0)
+    data = file.read(size + 1)
+    report(min(len(data), size))
+    return io.BytesIO(data)
 
 
 def _position(content: Readable) -> int | None:
