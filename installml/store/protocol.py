@@ -301,14 +301,18 @@ class FileSource(Protocol):
 class FilePusher(Protocol):
     """It can take content straight from a file."""
 
-    def push_file(self, descriptor: Descriptor, file: BinaryIO, report: Callable[[int], None]) -> None:
+    def push_file(
+        self, descriptor: Descriptor, file: BinaryIO, report: Callable[[int], None], *, proved: bool = False
+    ) -> None:
         """Take the content that ``descriptor`` names from ``file``; as ``push`` otherwise.
 
         Args:
             descriptor: What it must be.
             file: A regular file, unbuffered, that holds exactly the content.
             report: Told how many more bytes have gone, as ``BlobProgress.advance``, never those sent a second time;
-                what it raises ends the push.
+                with 0 when it is only asked whether to go on. What it raises ends the push.
+            proved: The bytes were compared with the digest before and the file has not been touched since: a
+                destination that compares them itself may leave it at that.
         """
         ...
 

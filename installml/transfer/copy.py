@@ -26,6 +26,7 @@ from ..spec.manifest import ManifestInvalid, parse_manifest
 from ..spec.media import ANNOTATION_TITLE
 from ..store.protocol import Completeness, Destination, Fetcher, Mounter, Source
 from ..store.verified import open_verified, read_verified
+from .upload import send_file
 
 __all__ = ["Cancelled", "Copied", "copy"]
 
@@ -191,6 +192,10 @@ class _Mover:
 
     def _push(self, descriptor: Descriptor, data: bytes | None) -> None:
         """Send one blob; a connection that breaks on the way is made anew, and the blob begins again."""
+        if data is None and send_file(
+            self._source, self._destination, descriptor, partial(self._passing, descriptor.digest)
+        ):
+            return
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self._open(descriptor, data) as stream:
@@ -210,6 +215,12 @@ class _Mover:
             return open_verified(self._source, descriptor, counted)
         held = counted(io.BytesIO(data))
         return nullcontext(VerifyingReader(held, descriptor.digest, descriptor.size, str(self._source)))
+
+    def _passing(self, digest: Digest, count: int) -> None:
+        if self._stop.is_set():
+            raise Cancelled("stopped")
+        if count:
+            self._progress(digest, count)
 
     def _progress(self, digest: Digest, count: int) -> None:
         self._on_event(BlobProgress(str(digest), count))
