@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .api.session import Session
     from .registry.credentials import CredentialFiles
     from .registry.http import HostSettings, Network
+    from .registry.mirrors import MirrorSettings
+    from .registry.quirks import Overrides
     from .runtime.index import Index
     from .transfer.rate import Rate
 
@@ -79,6 +81,38 @@ def _names(value: Any) -> tuple[str, ...]:
     raise TypeError("a list of texts")
 
 
+def _mirrors(value: Any) -> tuple[str, ...]:
+    from .registry.mirrors import MirrorAddress
+
+    names = _names(value)
+    for name in names:
+        try:
+            MirrorAddress.parse(name)
+        except ValueError as error:
+            raise TypeError(str(error)) from None
+    return names
+
+
+def _family(value: Any) -> str:
+    from .registry.quirks import Family
+
+    if value not in set(Family):
+        raise TypeError(f"one of {', '.join(Family)}")
+    return str(value)
+
+
+def _size(value: Any) -> int:
+    from .spec.units import QuantityInvalid, parse_size
+
+    try:
+        size = parse_size(value) if isinstance(value, str) else value
+    except QuantityInvalid:
+        size = None
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 1 << 50:
+        raise TypeError("a number of bytes such as 4MiB; 0 is no limit")
+    return size
+
+
 @dataclass(frozen=True, slots=True)
 class _Setting:
     """One setting: how its value is read, its default, and whether a project file may give it."""
@@ -100,6 +134,8 @@ SETTINGS: Mapping[str, _Setting] = {
 }
 _HOST_KEYS: Mapping[str, Callable[[Any], Any]] = {
     "insecure": _flag, "ca": _text, "client_cert": _text, "client_key": _text, "token_hosts": _names,
+    "mirrors": _mirrors, "mirrors_resolve_tags": _flag,
+    "family": _family, "monolithic": _flag, "streaming": _flag, "resume": _flag, "chunk_min": _size, "chunk_max": _size,
 }  # fmt: skip
 
 
@@ -137,12 +173,30 @@ class Settings:
 
         table = self.hosts.get(host, {})
         cert = table.get("client_cert", "")
+        allowed = host in self["insecure"] or "*" in self["insecure"] or table.get("insecure", False)
         return HostSettings(
-            insecure=host in self["insecure"] or "*" in self["insecure"] or table.get("insecure", False),
+            insecure=allowed or self._is_plain_mirror(host),
             ca=table.get("ca"),
             client_cert=(cert, table.get("client_key", cert)) if cert else None,
             token_hosts=table.get("token_hosts", ()),
+            overrides=_overrides(table),
         )
+
+    def _is_plain_mirror(self, host: str) -> bool:
+        """Return whether ``host`` is named as a mirror with http://."""
+        from .registry.mirrors import MirrorAddress
+
+        named = [MirrorAddress.parse(text) for table in self.hosts.values() for text in table.get("mirrors", ())]
+        return any(mirror.plain and mirror.host == host for mirror in named)
+
+    def mirrors_of(self, host: str) -> MirrorSettings | None:
+        """Return what is set about the mirrors of a registry, None for nothing."""
+        from .registry.mirrors import MirrorAddress, MirrorSettings
+        from .registry.sites import canonical_host
+
+        table = self.hosts.get(host) or self.hosts.get(canonical_host(host)) or {}
+        addresses = tuple(MirrorAddress.parse(text) for text in table.get("mirrors", ()))
+        return MirrorSettings(addresses, table.get("mirrors_resolve_tags", False)) if addresses else None
 
     def network(self) -> Network:
         """Return what the process knows about its network."""
@@ -186,6 +240,7 @@ class Settings:
             on_event=on_event,
             source_date_epoch=self._epoch(),
             environ=self.environ,
+            mirrors_of=self.mirrors_of,
         )
 
     def limit(self) -> Rate | None:
@@ -237,6 +292,15 @@ class Settings:
                 subject="SOURCE_DATE_EPOCH",
             )
         return int(text)
+
+
+def _overrides(table: Mapping[str, Any]) -> Overrides:
+    from .registry.quirks import Family, Overrides
+
+    own = {
+        name: table[name] for name in ("monolithic", "streaming", "resume", "chunk_min", "chunk_max") if name in table
+    }
+    return Overrides(family=Family(table["family"]) if "family" in table else None, **own)
 
 
 def load(

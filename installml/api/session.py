@@ -82,6 +82,11 @@ class Session:
         """Folder of the records of running servers."""
         return self.home / "state" / "servers"
 
+    @property
+    def transfers(self) -> Path:
+        """Folder of the records of transfers in the background."""
+        return self.home / "state" / "transfers"
+
     def qualify(self, reference: Reference | str) -> Reference:
         """Return ``reference`` with its registry: the default one, or the local store's when there is none.
 

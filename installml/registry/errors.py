@@ -6,6 +6,7 @@
     ├── HostUnknown                   no address under that name
     ├── ConnectionRefused             nobody listens there
     ├── ConnectionLost                the other side hung up, before or within the answer
+    │   └── MirrorWrong                  a mirror sent other bytes (mirrors)
     ├── TimedOut                      no answer in time
     ├── TLSFailed                     no trusted encrypted connection
     │   └── PlainServer                  https was spoken to a server that speaks plain http
