@@ -113,8 +113,9 @@ def collect(store: DiskStore, installed: Iterable[Descriptor] = (), *, dry_run: 
             freed += size
     if not dry_run:
         _prune_referrers(store)
+        _prune_chunks(store, floor)
         InstalledStore(store.root).sweep(floor)
-        store.unsynced.settle(store.blobs.path)
+        store.unsynced.settle(store.blobs.path, at_once=True)
         _forget_owed(store)
     count, size = _collect_staging(store, floor, dry_run)
     return Collected(tuple(gone), count, freed + size)
@@ -141,6 +142,13 @@ def _forget_owed(store: DiskStore) -> None:
     for digest in store.owed():
         if not store.blobs.path(digest).exists():
             store.owe(digest, False)
+
+
+def _prune_chunks(store: DiskStore, floor: float) -> None:
+    """Remove the chunk indexes of blobs that are gone; one made before its blob is there has a lease."""
+    for blob in list(store.chunks.blobs()):
+        if not store.blobs.path(blob).exists():
+            store.chunks.remove(blob, older_than=floor)
 
 
 def _collect_staging(store: DiskStore, floor: float, dry_run: bool) -> tuple[int, int]:

@@ -77,15 +77,20 @@ class Unsynced:
                     fsync_folder(folder)
             return self._own
 
-    def settle(self, path_of: Callable[[Digest], Path]) -> None:
+    def settle(self, path_of: Callable[[Digest], Path], *, at_once: bool = False) -> None:
         """Bring what was listed in this boot a while ago to the disk for good, and strike it off.
 
         It is best effort: what stays listed is settled another time.
+
+        Args:
+            path_of: Where blobs lie.
+            at_once: Also what processes that are gone have listed a moment ago; that may take seconds a gigabyte.
         """
-        before = self._host.clock() - SETTLED_AFTER
+        long_ago = self._host.clock() - SETTLED_AFTER
         for folder, owner in self._lists():
             if not self._host.same_boot(owner):
                 continue
+            before = float("inf") if at_once and not self._host.runs(owner) else long_ago
             settled = [
                 entry for entry in self.entries(folder) if self._sync(folder / entry[0], entry[1], before, path_of)
             ]

@@ -104,9 +104,12 @@ class Asked:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[str, bytes]]:
-    """Return every file below ``folder`` by name, with its mode and bytes; empty folders are nothing."""
+    """Return every file below ``folder`` by name, with its mode and bytes; empty folders are nothing.
+
+    Nor are the store's lists of what a power cut could still damage.
+    """
     return {
         str(path.relative_to(folder)): (oct(stat.S_IMODE(path.lstat().st_mode)), path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if not path.is_dir()
+        if not path.is_dir() and "unsynced" not in path.parts
     }
