@@ -98,13 +98,17 @@ class Extents:
         at = bisect_right(self._starts, start) - 1
         return max(start, self._stops[at]) if at >= 0 else start
 
+    def lacking(self, extent: Extent) -> list[Extent]:
+        """Return the bytes of ``extent`` that are not in the set, in ascending order."""
+        gaps, position = [], extent.start
+        for at in range(bisect_right(self._stops, extent.start), bisect_left(self._starts, extent.stop)):
+            if position < self._starts[at]:
+                gaps.append(Extent(position, self._starts[at]))
+            position = self._stops[at]
+        if position < extent.stop:
+            gaps.append(Extent(position, extent.stop))
+        return gaps
+
     def missing(self, size: int) -> list[Extent]:
         """Return what lacks of ``size`` bytes, in ascending order."""
-        gaps, position = [], 0
-        for start, stop in self:
-            if position < min(start, size):
-                gaps.append(Extent(position, min(start, size)))
-            position = stop
-        if position < size:
-            gaps.append(Extent(position, size))
-        return gaps
+        return self.lacking(Extent(0, size))

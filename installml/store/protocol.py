@@ -176,6 +176,10 @@ class Span(Protocol):
         """
         ...
 
+    def abort(self) -> None:
+        """Cut it off, from any thread: a ``readinto`` that waits ends with ConnectionLost. Harmless when repeated."""
+        ...
+
 
 @runtime_checkable
 class RangeFetcher(Protocol):

@@ -1,8 +1,8 @@
 """``copy``: walk a manifest, move what the destination lacks, children first, and tag at the end.
 
 The order is what keeps every destination whole: blobs, then the manifests that name them, then the tag
-(distribution-spec, "Pushing manifests"). Where the bytes of one blob come from and go to is the places' own affair; a
-faster engine goes behind their ``fetch`` and ``push``.
+(distribution-spec, "Pushing manifests"). Blobs that come from a registry into a store go through the download engine
+(``download``), files that go to a registry through ``upload``; between all other places they are streams.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from functools import partial
 from typing import cast
 
 from ..digest import Digest, Readable, VerifyingReader
-from ..errors import InstallMLError
 from ..events import BlobDone, BlobProgress, BlobStarted, Listener, Phase, ignore
 from ..registry.errors import ConnectionLost
 from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import ManifestInvalid, parse_manifest
-from ..spec.media import ANNOTATION_TITLE
-from ..store.protocol import Completeness, Destination, Fetcher, Mounter, Source
+from ..store.protocol import Assembler, Completeness, Destination, Fetcher, Mounter, RangeFetcher, Source
 from ..store.verified import open_verified, read_verified
+from .delta import Delta
+from .download import Cancelled, Download, Store, Tuning, title
+from .rate import Rate
 from .upload import send_file
 
 __all__ = ["Cancelled", "Copied", "copy"]
@@ -33,17 +34,14 @@ __all__ = ["Cancelled", "Copied", "copy"]
 ATTEMPTS = 3
 """Times that one blob is begun when connections break in the middle of it."""
 
-JOBS = 4
-"""Blobs moved at once unless said otherwise; more helps only where a stream is slower than the disk."""
+JOBS = 16
+"""Connections at most unless said otherwise; how many are worth it is measured (``pace``)."""
+
+STREAMS = 4
+"""Blobs sent at once at most; more helps only where a stream is slower than the disk."""
 
 MAX_DEPTH = 8
 """Indexes within indexes; nobody makes two, and an endless chain must end somewhere."""
-
-
-class Cancelled(InstallMLError):
-    """Another part of the same copy failed first; never shown by itself."""
-
-    reference = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +67,13 @@ class _Tally:
     moved: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, outcome: str, size: int) -> None:
+    def add(self, outcome: str) -> None:
         with self.lock:
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-            self.moved += size if outcome == "copied" else 0
+
+    def move(self, count: int) -> None:
+        with self.lock:
+            self.moved += count
 
 
 def copy(
@@ -84,6 +85,9 @@ def copy(
     jobs: int = JOBS,
     on_event: Listener = ignore,
     phase: str = "copying",
+    delta: Delta | None = None,
+    limit: Rate | None = None,
+    tuning: Tuning | None = None,
 ) -> Copied:
     """Bring ``root`` and all below it from ``source`` to ``destination``.
 
@@ -92,9 +96,12 @@ def copy(
         destination: Where it shall be; content that is there already is not read from the source.
         root: The manifest or index.
         tags: Set at the end, in this order; a digest keeps the manifest without a tag.
-        jobs: Most blobs moved at the same time.
+        jobs: Most connections at the same time.
         on_event: Told what happens, from several threads.
         phase: What the caller calls this, for people.
+        delta: Chunk indexes, and what is on this machine already; used where blobs come in parts.
+        limit: A ceiling on bytes a second.
+        tuning: What the download engine takes for given; for tests and odd networks.
 
     Returns:
         What was moved and what was there.
@@ -105,7 +112,7 @@ def copy(
         InstallMLError: Whatever the places raise; what arrived whole stays, nothing is tagged.
     """
     tally = _Tally()
-    _Mover(source, destination, jobs, on_event, tally, phase).walk(root)
+    _Mover(source, destination, jobs, on_event, tally, phase, delta, limit, tuning).walk(root)
     for tag in tags:
         destination.tag(root, tag)
     return Copied(root, dict(tally.outcomes), tally.moved)
@@ -115,7 +122,16 @@ class _Mover:
     """Moves blobs between two places on a bounded number of threads; stops all of them at the first failure."""
 
     def __init__(
-        self, source: Source, destination: Destination, jobs: int, on_event: Listener, tally: _Tally, phase: str
+        self,
+        source: Source,
+        destination: Destination,
+        jobs: int,
+        on_event: Listener,
+        tally: _Tally,
+        phase: str,
+        delta: Delta | None,
+        limit: Rate | None,
+        tuning: Tuning | None,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -123,6 +139,9 @@ class _Mover:
         self._on_event = on_event
         self._tally = tally
         self._phase = phase
+        self._delta = delta
+        self._limit = limit
+        self._tuning = tuning
         self._stop = threading.Event()
         self._walked: set[Digest] = set()
 
@@ -153,8 +172,29 @@ class _Mover:
         if not blobs:  # an index has none of its own
             return
         self._on_event(Phase(self._phase, count=len(blobs), size=sum(blob.size for blob in blobs)))
+        if isinstance(self._source, RangeFetcher) and isinstance(self._destination, Assembler):
+            self._download(self._source, cast(Store, self._destination), blobs)
+        else:
+            self._stream(blobs)
+
+    def _download(self, source: RangeFetcher, destination: Store, blobs: Sequence[Descriptor]) -> None:
+        engine = Download(
+            source,
+            destination,
+            jobs=self._jobs,
+            on_event=self._on_event,
+            delta=self._delta,
+            limit=self._limit,
+            tuning=self._tuning,
+        )
+        try:
+            engine.run(blobs, self._done)
+        finally:
+            self._tally.move(engine.received)
+
+    def _stream(self, blobs: Sequence[Descriptor]) -> None:
         largest_first = sorted(blobs, key=lambda blob: -blob.size)  # the longest job must not be the last to start
-        with ThreadPoolExecutor(min(self._jobs, len(blobs)), "copy") as pool:
+        with ThreadPoolExecutor(min(self._jobs, STREAMS, len(blobs)), "copy") as pool:
             futures = [pool.submit(self._one, blob) for blob in largest_first]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -174,21 +214,20 @@ class _Mover:
         """Move one blob, or the manifest whose ``data`` are in hand already."""
         if self._stop.is_set():
             raise Cancelled("stopped")
-        title = descriptor.annotations.get(ANNOTATION_TITLE, descriptor.digest.short)
         if self._destination.exists(descriptor):
             outcome = "exists"
         elif data is None and self._mount(descriptor):
             outcome = "mounted"
         else:
-            self._on_event(BlobStarted(str(descriptor.digest), title, descriptor.size))
+            self._on_event(BlobStarted(str(descriptor.digest), title(descriptor), descriptor.size))
             self._push(descriptor, data)
+            self._tally.move(descriptor.size)
             outcome = "copied"
         self._done(descriptor, outcome)
 
     def _done(self, descriptor: Descriptor, outcome: str) -> None:
-        title = descriptor.annotations.get(ANNOTATION_TITLE, descriptor.digest.short)
-        self._tally.add(outcome, descriptor.size)
-        self._on_event(BlobDone(str(descriptor.digest), title, descriptor.size, outcome))
+        self._tally.add(outcome)
+        self._on_event(BlobDone(str(descriptor.digest), title(descriptor), descriptor.size, outcome))
 
     def _push(self, descriptor: Descriptor, data: bytes | None) -> None:
         """Send one blob; a connection that breaks on the way is made anew, and the blob begins again."""
@@ -223,6 +262,8 @@ class _Mover:
             self._progress(digest, count)
 
     def _progress(self, digest: Digest, count: int) -> None:
+        if self._limit is not None:
+            self._limit.take(count, self._stop.is_set)
         self._on_event(BlobProgress(str(digest), count))
 
 
