@@ -178,6 +178,7 @@ class Authenticator:
         resolve: Callable[[str, int], list[str]] = _addresses,
     ) -> None:
         self.base = base
+        self.lifetime: float | None = None  # seconds that the last token was given; None when there was none
         self._registry = registry
         self._base = urlsplit(base)
         self._client = client
@@ -188,6 +189,11 @@ class Authenticator:
         self._challenge: Challenge | None = None
         self._found: dict[str, Credentials | None] = {}
         self._slots: dict[tuple[str, tuple[str, ...]], _Slot] = {}
+
+    @property
+    def scheme(self) -> str:
+        """How the registry wants to be told who we are: ``basic``, ``bearer``, or nothing until it has asked."""
+        return self._challenge.scheme if self._challenge else ""
 
     def header(self, repository: str, scopes: tuple[str, ...]) -> str:
         """Return the ``Authorization`` to send, empty as long as the registry has not asked for one.
@@ -289,6 +295,7 @@ class Authenticator:
         life = answer.get("expires_in")
         numeric = isinstance(life, int | float) and not isinstance(life, bool) and 0 < life < 1e9
         seconds = float(life) if numeric else _DEFAULT_LIFE
+        self.lifetime = seconds
         # A token that lives shorter than twice the margin would otherwise be asked for again at each request.
         return _Token(f"Bearer {text}", asked + max(seconds - _EARLY, seconds / 2))
 

@@ -28,6 +28,7 @@ __all__ = [
     "Completeness",
     "Deleter",
     "Destination",
+    "Doubter",
     "Existence",
     "Fetcher",
     "FilePusher",
@@ -193,6 +194,15 @@ class RangeFetcher(Protocol):
             NotFound: The blob is not there.
             SizeMismatch: The place says that the blob has another size.
         """
+        ...
+
+
+@runtime_checkable
+class Doubter(Protocol):
+    """What it gives may come from several places, some of which may be wrong."""
+
+    def doubt(self, descriptor: Descriptor) -> bool:
+        """Hear that what came for a blob was wrong; return whether another attempt gets it from somewhere else."""
         ...
 
 
