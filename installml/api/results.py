@@ -49,6 +49,7 @@ __all__ = [
     "TagResult",
     "TagsResult",
     "TestResult",
+    "Transfer",
     "UninstallResult",
     "to_json",
 ]
@@ -314,15 +315,54 @@ class RunningServer(Result):
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer(Result):
+    """A transfer that goes on in the background, or did.
+
+    Attributes:
+        id: Unique on this machine; what ``logs`` and ``stop`` take.
+        verb: What it does, such as ``pull``.
+        package: The reference as it was given.
+        state: ``running``, ``done``, ``failed``, ``stopped``, or ``died``: gone without a word.
+        phase: What it does, or did last.
+        fraction: How much is done, from 0 to 1.
+        done: Bytes that are there.
+        total: Bytes of the package; 0 while unknown.
+        speed: Bytes a second of the last seconds.
+        started: ISO 8601, UTC.
+        log: Its log file.
+        message: Why it failed; empty otherwise.
+    """
+
+    id: str
+    verb: str
+    package: str
+    state: str
+    phase: str
+    fraction: float
+    done: int
+    total: int
+    speed: int
+    pid: int
+    started: str
+    log: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerList(Result):
-    """Servers of this machine."""
+    """Servers of this machine, and its transfers in the background.
+
+    Attributes:
+        transfers: Those that go on, and those whose end was not shown yet; with ``--all`` every one that is known.
+    """
 
     servers: tuple[RunningServer, ...]
+    transfers: tuple[Transfer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StopResult(Result):
-    """Servers that were stopped."""
+    """Servers and transfers that were stopped."""
 
     stopped: tuple[str, ...]
 

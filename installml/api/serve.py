@@ -15,6 +15,7 @@ from ..packing.recipe import load_recipe
 from ..reference import LOCAL, Reference
 from ..serving import oip, records
 from ..serving.check import compare
+from ..serving.errors import ServerNotFound
 from ..serving.local import Server, start
 from ..serving.local import serve as serve_here
 from ..serving.once import infer_once
@@ -25,6 +26,7 @@ from ..spec.recipe import tag_of
 from ..spec.runtime import RuntimeManifest, parse_runtime
 from ..store.files import disk_errors, write_whole
 from ..store.installed import Record
+from . import background
 from .build import RECORDED, build
 from .install import find_installed, install
 from .places import folder_of, is_folder
@@ -162,29 +164,46 @@ def running(record: records.Record) -> RunningServer:
     )  # fmt: skip
 
 
-def ps(*, session: Session = AMBIENT) -> ServerList:
-    """Return the servers that run on this machine."""
-    return ServerList(tuple(running(record) for record in records.servers(session.servers)))
+def ps(*, all: bool = False, session: Session = AMBIENT) -> ServerList:  # noqa: A002 - the flag's name
+    """Return the servers that run on this machine, and the transfers in its background.
+
+    Args:
+        all: Also transfers whose end was shown before.
+        session: Collaborators.
+    """
+    return ServerList(
+        tuple(running(record) for record in records.servers(session.servers)),
+        tuple(job.result() for job in background.ps(session.transfers, all=all)),
+    )
 
 
 def stop(target: str = "", *, all: bool = False, session: Session = AMBIENT) -> StopResult:  # noqa: A002 - the flag's name
-    """Stop servers after their running requests.
+    """Stop servers after their running requests, or transfers so that they can go on later.
 
     Args:
-        target: Model name or server id.
-        all: Every server instead.
+        target: Model name, or id of a server or transfer; a name means its servers, and its transfers if none runs.
+        all: Every server and transfer instead.
         session: Collaborators.
 
     Raises:
-        ServerNotFound: No such server runs.
+        ServerNotFound: No such server runs, and no such transfer.
         UsageError: Neither was given, or both.
     """
     if bool(target) == all:
         raise UsageError("say which server", hint="installml stop NAME, or installml stop --all; see installml ps")
     if all:
         found = [record.id for record in records.servers(session.servers)]
-        return StopResult(tuple(r.id for name in found for r in records.stop(session.servers, name)))
-    return StopResult(tuple(record.id for record in records.stop(session.servers, _last(target))))
+        moving = [job.id for job in background.jobs(session.transfers) if job.state == "running"]
+        stopped = [r.id for name in found for r in records.stop(session.servers, name)]
+        return StopResult((*stopped, *(job.id for name in moving for job in background.stop(session.transfers, name))))
+    try:
+        return StopResult(tuple(record.id for record in records.stop(session.servers, _last(target))))
+    except ServerNotFound:
+        try:
+            return StopResult(tuple(job.id for job in background.stop(session.transfers, target)))
+        except background.TransferNotFound:
+            pass
+        raise
 
 
 def _last(target: str) -> str:
@@ -193,17 +212,24 @@ def _last(target: str) -> str:
 
 
 def logs(target: str, *, follow: bool = False, session: Session = AMBIENT) -> Iterator[str]:
-    """Yield the text of a server's log.
+    """Yield the text of a server's log, or of a transfer's.
 
     Args:
-        target: Model name or server id, of a server that runs or has ended.
-        follow: Go on until the server ends.
+        target: Model name, or id of a server or transfer that runs or has ended; a name means its server, if any.
+        follow: Go on until it ends.
         session: Collaborators.
 
     Raises:
-        ServerNotFound: No such server has written a log.
+        ServerNotFound: No such server has written a log, and no such transfer.
     """
-    path = records.find_log(session.servers, _last(target))
+    try:
+        path = records.find_log(session.servers, _last(target))
+    except ServerNotFound as error:
+        try:
+            path, going_on = background.find_log(session.transfers, target)
+        except background.TransferNotFound:
+            raise error from None
+        return records.follow(path, lambda: follow and going_on())
     identity = path.stem
     return records.follow(path, lambda: follow and any(r.id == identity for r in records.servers(session.servers)))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, get_type_hints
 import typer
 
 from ..errors import UsageError
-from .options import Common, Format
+from .options import Common, Format, Progress
 from .screen import Color, Screen
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ class Cli:
         stdin: Where it reads what is not a file.
         environ: The environment.
         subcommand: Name of the command below a group, or empty.
+        words: The words after ``installml``.
+        detached: This process is the one in the background.
         telling: Held by whoever tells the failure: it is told once.
+        endings: Told the exit code before the process ends.
         showing: What is drawn on the screen now and must go before anybody else writes there.
     """
 
@@ -47,8 +50,11 @@ class Cli:
     stdin: TextIO
     environ: Mapping[str, str]
     subcommand: str = ""
+    words: tuple[str, ...] = ()
+    detached: bool = False
     telling: threading.Lock = field(default_factory=threading.Lock)
     showing: list[Status] = field(default_factory=list)
+    endings: list[Callable[[int], None]] = field(default_factory=list)
 
     @classmethod
     def of_process(cls) -> Cli:
@@ -63,7 +69,7 @@ class Cli:
     @property
     def json(self) -> bool:
         """Whether results are JSON."""
-        return self.common.format is Format.JSON
+        return self.common.format is Format.JSON or self.common.progress is Progress.JSON
 
     @property
     def interactive(self) -> bool:
@@ -87,7 +93,10 @@ class Cli:
         """Yield what shows events, and take it off the screen at the end."""
         from .status import following
 
-        with following(self.screen, silent=self.common.quiet or self.json, verbose=self.common.verbose) as status:
+        common = self.common
+        progress = common.progress or Progress.AUTO
+        silent = common.quiet or self.json
+        with following(self.screen, silent=silent, verbose=common.verbose, progress=progress) as status:
             self.showing.append(status)
             yield status
 

@@ -29,11 +29,12 @@ GRACE = 2.0
 """Seconds between an interruption and the end, at most."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, cli: Cli | None = None) -> int:
     """Run one command line.
 
     Args:
         arguments: The words after ``installml``; the process's own when left out.
+        cli: What it works with; what this process has when left out.
 
     Returns:
         The exit code (docs/reference/errors.md).
@@ -43,11 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["--version"]:
         sys.stdout.write(f"installml {__version__}\n")
         return 0
-    from .context import Cli
+    if cli is None:
+        from .context import Cli
 
-    cli = Cli.of_process()
+        cli = Cli.of_process()
+    cli = replace(cli, words=tuple(words))
     with _interruptible(words, cli, leave=arguments is None):
         code = _run(words, cli)
+        _end(code, cli)
     if code == INTERRUPTED and arguments is None:
         _leave(code)
     return code
@@ -100,7 +104,7 @@ def _command(words: list[str], cli: Cli) -> int:
 
 def _tell(error: InstallMLError, words: list[str], cli: Cli) -> bool:
     """Tell a failure, unless it is being told already."""
-    from .report import report
+    from .report import Stopped, report, stopped
     from .screen import Color, OutputClosed
     from .usage import wanted
 
@@ -110,8 +114,11 @@ def _tell(error: InstallMLError, words: list[str], cli: Cli) -> bool:
     screen = replace(cli.screen, color=Color(colour) if colour in list(Color) else Color.AUTO)
     for status in cli.showing:
         status.close()
+    if isinstance(error, Stopped):
+        error = stopped([status.tally for status in cli.showing], words)
+    as_json = "json" in (wanted(words, "--format"), wanted(words, "--progress"))
     with contextlib.suppress(OutputClosed):
-        report(error, screen, as_json=wanted(words, "--format") == "json", debug="--debug" in words)
+        report(error, screen, as_json=as_json, debug="--debug" in words)
     return True
 
 
@@ -120,14 +127,17 @@ def _interruptible(words: list[str], cli: Cli, *, leave: bool) -> Iterator[None]
     """Let SIGTERM end a command as Ctrl-C does.
 
     What is under way gets ``GRACE`` seconds to end; a thread that waits for a silent registry would take as long as
-    the registry is silent. Ending in the middle is safe: nothing is visible half done.
+    the registry is silent. A second signal ends at once. Ending in the middle is safe: nothing is visible half done.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        if leave and not timer.is_alive():
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        if leave and interruptions:
+            _abandon(cli)
+        interruptions.append(number)
+        if leave:
             timer.start()
         raise KeyboardInterrupt
 
@@ -135,8 +145,10 @@ def _interruptible(words: list[str], cli: Cli, *, leave: bool) -> Iterator[None]
         from .report import Stopped
 
         if _tell(Stopped(), words, cli):
+            _end(INTERRUPTED, cli)
             _leave(INTERRUPTED)
 
+    interruptions: list[int] = []
     timer = threading.Timer(GRACE, give_up)
     timer.daemon = True
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -146,6 +158,21 @@ def _interruptible(words: list[str], cli: Cli, *, leave: bool) -> Iterator[None]
         timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end(code: int, cli: Cli) -> None:
+    for ending in cli.endings:
+        ending(code)
+
+
+def _abandon(cli: Cli) -> NoReturn:
+    """End in the middle of whatever runs, without a lock that it may hold; only the cursor is given back."""
+    from .painter import RESTORE
+
+    with contextlib.suppress(OSError, ValueError):
+        if cli.showing and cli.screen.terminal:
+            os.write(cli.screen.err.fileno(), RESTORE.encode())
+    os._exit(INTERRUPTED)
 
 
 def _leave(code: int) -> NoReturn:

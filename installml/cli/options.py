@@ -25,6 +25,7 @@ __all__ = [
     "DestinationArg",
     "DetachOpt",
     "DryRunOpt",
+    "EndedOpt",
     "FolderArg",
     "FollowOpt",
     "ForceOpt",
@@ -181,8 +182,8 @@ InstalledArg = Annotated[str, _argument("REF", "The installed model.", autocompl
 ServedArg = Annotated[
     str, _argument("TARGET", "Installed model, package or model folder.", autocompletion=complete_installed)
 ]
-ServerArg = Annotated[str, _argument("SERVER", "Model name or server id.")]
-OptionalServerArg = Annotated[str, _argument("SERVER", "Model name or server id.")]
+ServerArg = Annotated[str, _argument("SERVER", "Model name, or id of a server or transfer.")]
+OptionalServerArg = Annotated[str, _argument("SERVER", "Model name, or id of a server or transfer.")]
 FolderArg = Annotated[str, _argument("DIR", "The model's folder.")]
 SourceArg = Annotated[
     str, _argument("SOURCE", "Package in the local store, or a model folder.", autocompletion=complete_reference)
@@ -225,7 +226,7 @@ TlsCertOpt = Annotated[
     str, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.", show_default=False)
 ]
 TlsKeyOpt = Annotated[str, typer.Option("--tls-key", metavar="FILE", help="Its key, PEM.", show_default=False)]
-DetachOpt = Annotated[bool, typer.Option("--detach", help="Leave it running and return.")]
+DetachOpt = Annotated[bool, typer.Option("--detach", "-d", help="Leave it running and return.")]
 InputOpt = Annotated[
     str,
     typer.Option(
@@ -242,7 +243,8 @@ ToleranceOpt = Annotated[
     typer.Option("--tolerance", metavar="NUMBER", help="Allowed difference; the package's own when left out."),
 ]
 FollowOpt = Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")]
-AllOpt = Annotated[bool, typer.Option("--all", help="Every server of this machine.")]
+AllOpt = Annotated[bool, typer.Option("--all", help="Every server and transfer of this machine.")]
+EndedOpt = Annotated[bool, typer.Option("--all", "-a", help="Also transfers whose end was shown before.")]
 RootOpt = Annotated[str, typer.Option("--root", metavar="DIR", help="The registry's folder.", show_default=False)]
 HtpasswdOpt = Annotated[
     str, typer.Option("--htpasswd", metavar="FILE", help="Names and bcrypt hashes.", show_default=False)

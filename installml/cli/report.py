@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import traceback
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InstallMLError, Interrupted
+from ..spec.units import format_size
 from .screen import Screen, plain
 
-__all__ = ["InternalError", "Stopped", "causes", "error_json", "hints", "report"]
+if TYPE_CHECKING:
+    from .tally import Tally
+
+__all__ = ["InternalError", "Stopped", "causes", "error_json", "hints", "report", "stopped"]
 
 
 class InternalError(InstallMLError):
@@ -28,8 +33,25 @@ class Stopped(Interrupted):
 
     default_hint = "Nothing half done is visible. Type the same command again to go on; what has arrived is kept."
 
-    def __init__(self) -> None:
-        super().__init__("interrupted")
+    def __init__(self, hint: str = "") -> None:
+        super().__init__("interrupted", hint=hint)
+
+
+def stopped(tallies: Iterable[Tally], words: Sequence[str]) -> Stopped:
+    """Return the interruption of a command line, with how much it leaves and what goes on from there.
+
+    Args:
+        tallies: What was done; the last one that moved anything counts.
+        words: The words after ``installml``; no secret is ever among them.
+    """
+    moving = [tally for tally in tallies if tally.total]
+    if not moving:
+        return Stopped()
+    tally, line = moving[-1], shlex.join(["installml", *words])
+    where = "are kept" if tally.phase == "downloading" else "have arrived"
+    # "About": a part that a connection was in the middle of is fetched again.
+    kept = f"About {format_size(tally.kept)} of {format_size(tally.total)} {where}" if tally.kept else "Nothing is lost"
+    return Stopped(f"{kept}; go on with: {line}")
 
 
 def causes(error: InstallMLError) -> Iterator[InstallMLError]:
@@ -72,6 +94,9 @@ def report(error: InstallMLError, screen: Screen, *, as_json: bool, debug: bool 
         screen.say("".join(traceback.format_exception(error)).rstrip())
     if as_json:
         screen.json(error_json(error))
+        return
+    if isinstance(error, Stopped):
+        screen.say(f"Stopped. {error.hint}")
         return
     parts = [("error: ", error.message), *(("because: ", reason) for reason in reasons(error))]
     parts += [("hint: ", hint.replace("\n", "\n      ")) for hint in hints(error)]

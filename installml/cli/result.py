@@ -256,11 +256,31 @@ def _server(result: r.RunningServer, _: Look) -> Lines:
 
 
 def _ps(result: r.ServerList, _: Look) -> Lines:
-    if not result.servers:
+    if not result.servers and not result.transfers:
         yield "no server runs; next: installml serve NAME --detach"
-        return
-    rows = [(s.name, s.version, s.url, str(s.pid), s.started, s.id) for s in result.servers]
-    yield from table(rows, ("NAME", "VERSION", "URL", "PID", "SINCE", "ID"))
+    if result.servers:
+        rows = [(s.name, s.version, s.url, str(s.pid), s.started, s.id) for s in result.servers]
+        yield from table(rows, ("NAME", "VERSION", "URL", "PID", "SINCE", "ID"))
+    if result.servers and result.transfers:
+        yield ""
+    if result.transfers:
+        moving = [
+            (t.verb, t.package, t.state, f"{math.floor(t.fraction * 100)} %", _speed(t), t.started, t.id)
+            for t in result.transfers
+        ]
+        yield from table(moving, ("VERB", "PACKAGE", "STATE", "DONE", "SPEED", "SINCE", "ID"))
+        yield from (f"{t.id}: {t.message}" for t in result.transfers if t.message)
+
+
+def _speed(transfer: r.Transfer) -> str:
+    return f"{format_size(transfer.speed)}/s" if transfer.state == "running" else ""
+
+
+def _transfer(result: r.Transfer, _: Look) -> Lines:
+    yield f"{result.verb} of {result.package} goes on in the background as {result.id}"
+    yield "progress: installml ps"
+    yield f"lines: installml logs {result.id} --follow"
+    yield f"stop: installml stop {result.id}"
 
 
 def _stop(result: r.StopResult, _: Look) -> Lines:
@@ -460,5 +480,6 @@ WORDS: Mapping[type[r.Result], Callable[[Any, Look], Lines]] = {
     r.TagResult: _tag,
     r.TagsResult: _tags,
     r.TestResult: _test,
+    r.Transfer: _transfer,
     r.UninstallResult: _uninstall,
 }

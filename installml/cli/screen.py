@@ -19,7 +19,7 @@ from ..errors import InstallMLError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Color", "Ended", "OutputClosed", "OutputFailed", "Screen", "plain"]
+__all__ = ["Color", "Ended", "OutputClosed", "OutputFailed", "Screen", "cells", "plain"]
 
 _KEPT = "\n\t"
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -31,6 +31,17 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c in _KEPT or unicodedata.category(c) not in _HIDDEN else _escaped(c) for c in text)
+
+
+def cells(text: str) -> int:
+    """Return the columns that ``text`` takes on a terminal (UAX #11: wide and fullwidth characters take two)."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def _width(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _escaped(character: str) -> str:

@@ -1,24 +1,24 @@
-"""``installml ps``, ``logs`` and ``stop``: the servers of this machine."""
+"""``installml ps``, ``logs`` and ``stop``: the servers of this machine and its transfers in the background."""
 
 from __future__ import annotations
 
 from ..context import Cli
-from ..options import AllOpt, FollowOpt, OptionalServerArg, ServerArg
+from ..options import AllOpt, EndedOpt, FollowOpt, OptionalServerArg, ServerArg
 
 __all__ = ["logs", "ps", "stop"]
 
 
-def ps(cli: Cli) -> None:
-    """List the servers that run on this machine."""
+def ps(cli: Cli, *, all: EndedOpt = False) -> None:  # noqa: A002
+    """List the servers that run on this machine, and its transfers in the background."""
     from ...api.serve import ps as run
 
     with cli.session() as session:
-        result = run(session=session)
+        result = run(all=all, session=session)
     cli.show(result)
 
 
 def logs(cli: Cli, target: ServerArg, *, follow: FollowOpt = False) -> None:
-    """Show what a server has written."""
+    """Show what a server or a transfer has written."""
     from ...api.serve import logs as run
     from ..result import LogChunk
 
@@ -28,7 +28,7 @@ def logs(cli: Cli, target: ServerArg, *, follow: FollowOpt = False) -> None:
 
 
 def stop(cli: Cli, target: OptionalServerArg = "", *, all: AllOpt = False) -> None:  # noqa: A002
-    """Stop a server after its running requests."""
+    """Stop a server after its running requests, or a transfer so that it can go on later."""
     from ...api.serve import stop as run
 
     with cli.session() as session:

@@ -21,6 +21,7 @@ SPELLED = {
     "login": {"password_stdin": "password"},  # secrets are never arguments of a process
     "predict": {"input": "inputs"},  # a file here, values there; `request` is the other kind of file
     "serve": {"token_file": "token", "detach": ""},  # serve(...) of the SDK is a handle: always detached
+    "pull": {"detach": ""},  # a process of its own; in Python a thread does it
     "remove": {"yes": ""},  # a question at a terminal
 }
 """Verb to its flags that have another name in the SDK, or none: every difference that there is."""
