@@ -1,4 +1,4 @@
-"""``doctor``: what is wrong with this machine, in words, and what to type.
+"""``doctor``: what is wrong with this machine, or with a registry, in words, and what to type.
 
 Each check looks at one thing and reports; none changes anything but a probe file that it removes.
 """
@@ -11,8 +11,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..errors import InstallMLError
+from ..errors import InstallMLError, UsageError
 from ..machines.probe import free_space
+from ..registry.errors import Offline
+from ..registry.sites import canonical_host, is_loopback
 from ..runtime.interpreter import choose
 from ..spec.units import format_size
 from ..store.files import disk_errors, unique_suffix, write_whole
@@ -25,13 +27,40 @@ __all__ = ["doctor"]
 _LOW_DISK = 5 << 30  # bytes below which the next model will probably not fit
 
 
-def doctor(*, session: Session = AMBIENT) -> DoctorReport:
-    """Look at everything that the other verbs rely on.
+def doctor(registry: str = "", *, write: bool = False, session: Session = AMBIENT) -> DoctorReport:
+    """Look at everything that the other verbs rely on, or at one registry.
+
+    Args:
+        registry: A registry's host, with a repository for what can only be seen there: ``HOST`` or ``HOST/REPOSITORY``;
+            this machine when left out.
+        write: Push a few small things into that repository to see what it takes, and remove them.
+        session: Collaborators.
 
     Returns:
         One finding a check; ``problem`` means that some verb will fail.
+
+    Raises:
+        UsageError: ``write`` without a repository, or no registry's host.
+        Offline: A registry is named, and the network is not to be used.
     """
+    if registry or write:
+        return DoctorReport(tuple(_of_registry(registry, write, session)))
     return DoctorReport(tuple(finding for check in CHECKS for finding in _guarded(check, session)))
+
+
+def _of_registry(text: str, write: bool, session: Session) -> Iterator[DoctorFinding]:
+    from ..registry.examine import examine
+
+    host, _, repository = text.partition("/")
+    if not host or (write and not repository):
+        raise UsageError(
+            "writing needs a repository that may be written to", hint="installml doctor HOST/REPOSITORY --write"
+        )
+    if session.offline and not is_loopback(host):
+        raise Offline(f"{host} cannot be looked at without the network", subject=host)
+    opened = session.open_registry_as(canonical_host(host), session.credentials)
+    for found in examine(opened, repository, write=write, now=session.clock()):
+        yield DoctorFinding(found.check, found.state, found.message, found.hint)
 
 
 def _guarded(check: Callable[[Session], Iterator[DoctorFinding]], session: Session) -> list[DoctorFinding]:

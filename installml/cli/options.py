@@ -26,6 +26,7 @@ __all__ = [
     "DetachOpt",
     "DryRunOpt",
     "EndedOpt",
+    "ExaminedArg",
     "FolderArg",
     "FollowOpt",
     "ForceOpt",
@@ -70,6 +71,7 @@ __all__ = [
     "UsernameOpt",
     "VerboseOpt",
     "VersionOpt",
+    "WriteOpt",
     "YesOpt",
 ]
 
@@ -196,9 +198,20 @@ OptionalDestinationArg = Annotated[str, _argument("DESTINATION", "Where to; the 
 PathArg = Annotated[str, _argument("PATH", "Folder to write: PATH or oci-layout:PATH[:tag].")]
 NewTagArg = Annotated[str, _argument("TAG", "The new tag.")]
 RegistryArg = Annotated[str, _argument("REGISTRY", "Host and optional port, such as ghcr.io.")]
+ExaminedArg = Annotated[
+    str,
+    _argument(
+        "REGISTRY",
+        "Look at this registry instead of this machine; with a repository, REGISTRY/NAME, at what is in it too.",
+    ),
+]
 
 AllowUnsignedOpt = Annotated[bool, typer.Option("--allow-unsigned", help="Accept a package that nobody vouches for.")]
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
+WriteOpt = Annotated[
+    bool,
+    typer.Option("--write", help="Push a few small things into the repository to see what it takes; remove them."),
+]
 YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace the recipe that is there.")]
 NameOpt = Annotated[str, typer.Option("--name", metavar="NAME", help="The package's name.", show_default=False)]

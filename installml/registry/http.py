@@ -403,6 +403,10 @@ class HttpClient:
             return {}
         return {parts.scheme: proxy if "://" in proxy else f"http://{proxy}"}
 
+    def trust(self, settings: HostSettings) -> ssl.SSLContext:
+        """Return whom we believe to be a host of these settings, and what we show it."""
+        return _context(self.network.ca_file, settings)
+
     def _adapter(self, settings: HostSettings) -> HTTPAdapter:
         key = (settings.ca, settings.client_cert)
         with self._lock:
