@@ -71,6 +71,7 @@ def _copied(place: Source, root: Descriptor, tag: str, source: str, destination:
             root,
             tags=[pointer or tag or str(root.digest)],
             jobs=session.jobs,
+            limit=session.limit,
             on_event=session.on_event,
         )
     manifest = read_manifest(place, root)

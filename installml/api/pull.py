@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from ..events import Phase
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..events import BlobDone, BlobProgress, BlobStarted, Notice, Phase
+from ..spec.media import ANNOTATION_TITLE
+from ..spec.units import format_size
 from ..transfer import Copied, copy
+from .index import relatives, release_of, seeds
 from .places import Found, find_remote, full
 from .results import PullResult
 from .session import AMBIENT, Session
 
-__all__ = ["bring", "pull"]
+if TYPE_CHECKING:
+    from ..spec.descriptor import Descriptor
+    from ..store.disk import DiskRepository
+    from ..transfer.delta import LocalDelta
+
+__all__ = ["Brought", "bring", "pull"]
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What it took to have a package here.
+
+    Attributes:
+        copied: What was fetched.
+        seeded: Bytes that came from this machine instead: from similar files, or from another tool's cache.
+    """
+
+    copied: Copied
+    seeded: int
 
 
 def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMBIENT) -> PullResult:
@@ -35,17 +60,23 @@ def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMB
         version=package.version,
         digest=found.descriptor.digest,
         size=package.manifest.size,
-        moved=done.moved,
-        blobs=done.blobs,
+        moved=done.copied.moved,
+        blobs=done.copied.blobs,
+        seeded=done.seeded,
     )
 
 
-def bring(found: Found, session: Session) -> Copied:
-    """Copy what was found into the local store under its own reference."""
+def bring(found: Found, session: Session) -> Brought:
+    """Bring what was found into the local store under its own reference, with what is on this machine already.
+
+    In this order: whole blobs from other tools' caches, chunks of our own files, and the rest from where it was found.
+    """
     local = session.local(found.reference)
     session.store.prepare()
     with session.store.lease():
-        return copy(
+        taken = _from_caches(found, local, session)
+        delta = delta_of(found, session)
+        copied = copy(
             found.source,
             local,
             found.descriptor,
@@ -53,4 +84,58 @@ def bring(found: Found, session: Session) -> Copied:
             jobs=session.jobs,
             on_event=session.on_event,
             phase="downloading",
+            delta=delta,
+            limit=session.limit,
         )
+    reused = delta.taken if delta is not None else 0
+    if reused:
+        session.on_event(Notice(f"{format_size(reused)} came from files that are on this machine"))
+    return Brought(replace(copied, moved=max(0, copied.moved - reused)), taken + reused)
+
+
+def delta_of(found: Found, session: Session) -> LocalDelta | None:
+    """Return what helps to fetch less of a package; None where nothing is fetched."""
+    if not found.remote:
+        return None
+    from ..transfer.delta import LocalDelta
+
+    return LocalDelta(
+        session.remote(found.reference),
+        release_of(found),
+        seeds(session),
+        relatives=relatives(found.reference, found.descriptor.digest, session),
+        on_event=session.on_event,
+    )
+
+
+def _from_caches(found: Found, local: DiskRepository, session: Session) -> int:
+    """Take the blobs that other tools have fetched already; return how many bytes that gave."""
+    if not (session.hub_caches or session.ollama_caches) or not found.remote:
+        return 0
+    from ..transfer.seeds import Caches
+
+    caches = Caches(session.hub_caches, session.ollama_caches)
+    lacking = [blob for blob in found.package().manifest.blobs if not local.exists(blob)]
+    pairs = [(blob, place) for blob in lacking if (place := caches.find(blob)) is not None]
+    if not pairs:
+        return 0
+    session.on_event(Phase("reusing", count=len(pairs), size=sum(blob.size for blob, _ in pairs)))
+    taken = dict[str, int]()
+    for blob, (path, owner) in pairs:
+        if _taken(blob, path, local, session):
+            taken[owner] = taken.get(owner, 0) + blob.size
+        else:
+            session.on_event(Notice(f"{path} is not what its name says; it is fetched instead"))
+    for owner, size in taken.items():
+        session.on_event(Notice(f"{format_size(size)} came from {owner}, every byte checked"))
+    return sum(taken.values())
+
+
+def _taken(blob: Descriptor, path: Path, local: DiskRepository, session: Session) -> bool:
+    from ..transfer.seeds import take_whole
+
+    name, title = str(blob.digest), blob.annotations.get(ANNOTATION_TITLE, blob.digest.short)
+    session.on_event(BlobStarted(name, title, blob.size))
+    good = take_whole(blob, path, local, report=lambda count: session.on_event(BlobProgress(name, count)))
+    session.on_event(BlobDone(name, title, blob.size, "copied"))
+    return good

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import NotFound, UsageError
 from ..events import Phase
+from ..packing.hashing import Send
 from ..packing.recipe import load_recipe
 from ..reference import Reference
 from ..spec.package import read_package
 from ..store.verified import read_manifest
 from ..transfer import copy
+from ..transfer.upload import Streams
 from .build import made, named
 from .places import folder_of, full, is_folder
 from .results import PushResult
 from .session import AMBIENT, Session
+
+if TYPE_CHECKING:
+    from ..registry.repository import Repository
 
 __all__ = ["push", "push_folder"]
 
@@ -59,10 +65,11 @@ def push(source: str | Path, destination: str = "", *, tag: str = "", session: S
     with session.store.lease():
         done = copy(
             local,
-            session.remote(target),
+            _remote(target, session),
             root,
             tags=[target.tag] if target.tag else [],
             jobs=session.jobs,
+            limit=session.limit,
             on_event=session.on_event,
             phase="uploading",
         )
@@ -84,11 +91,26 @@ def _destination(text: str, reference: Reference, session: Session) -> Reference
     return replace(target, tag=target.tag or reference.tag)  # a digest alone moves no tag
 
 
+def _remote(target: Reference, session: Session) -> Repository:
+    """Return the place of ``target`` in its registry, where uploads that were cut off go on."""
+    remote = session.remote(target)
+    remote.resume_from(session.home / "state" / "uploads")
+    return remote
+
+
+def _with_streamed(blobs: dict[str, int], streamed: int) -> dict[str, int]:
+    """Return the outcomes of ``copy``, which finds there what was sent while it was hashed, as one has seen them."""
+    counts = {**blobs, "exists": blobs.get("exists", 0) - streamed, "copied": blobs.get("copied", 0) + streamed}
+    return {outcome: count for outcome, count in counts.items() if count > 0}
+
+
 def push_folder(folder: Path, destination: str, session: Session) -> PushResult:
     """Build ``folder`` and send it; nothing is stored twice on this disk."""
     target = named(destination, load_recipe(folder), session)
-    remote = session.remote(target)  # a name that cannot be meant is told before gigabytes are read
-    package = made(folder, session)
+    remote = _remote(target, session)  # a name that cannot be meant is told before gigabytes are read
+    limit = session.limit.take if session.limit else lambda _: None
+    with Streams(remote, session.jobs, session.on_event, limit) as streams:
+        package = made(folder, session, Send(streams))
     session.on_event(Phase("pushing", str(target)))
     done = copy(
         package,
@@ -96,6 +118,7 @@ def push_folder(folder: Path, destination: str, session: Session) -> PushResult:
         package.root,
         tags=[target.tag],
         jobs=session.jobs,
+        limit=session.limit,
         on_event=session.on_event,
         phase="uploading",
     )
@@ -105,7 +128,7 @@ def push_folder(folder: Path, destination: str, session: Session) -> PushResult:
         version=package.recipe.version,
         digest=package.root.digest,
         size=package.manifest.size,
-        moved=done.moved,
-        blobs=done.blobs,
+        moved=done.moved + sum(streams.taken.values()),
+        blobs=_with_streamed(done.blobs, len(streams.taken)),
         notices=package.notices,
     )
