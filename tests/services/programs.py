@@ -125,6 +125,8 @@ TOOLS: Mapping[str, GoTool | DebianTool | PythonTool | FoundTool] = {
     for each in (
         DebianTool("distribution2", "docker-registry", "docker-registry", unpack=True),
         DebianTool("skopeo", "skopeo", "skopeo"),
+        DebianTool("btrfs", "btrfs-progs", "mkfs.btrfs"),
+        DebianTool("xfs", "xfsprogs", "mkfs.xfs"),
         PythonTool("oras-py", "oras", "0.2.43"),
         GoTool("crane", "github.com/google/go-containerregistry", "crane"),
         GoTool("oras", "oras.land/oras", "oras"),
