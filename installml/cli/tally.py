@@ -67,7 +67,8 @@ class _Recent:
         elapsed = min(span, self.age(now))
         if elapsed < 1.0:
             return 0.0
-        return sum(count for time, count in list(self._buckets) if time >= now - span) / elapsed
+        # Later than the edge, so that the first bytes, whose time lies before anybody looked, are not counted.
+        return sum(count for time, count in list(self._buckets) if time > now - elapsed) / elapsed
 
 
 @dataclass(slots=True)

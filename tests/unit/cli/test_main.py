@@ -229,9 +229,9 @@ def test_an_interrupted_upload_ends_with_130_and_says_how_to_go_on(
         code, out, err = interrupted(command, number, silent)
     assert code == 130
     assert out == ""
-    error = err.index("error: interrupted")
+    error = err.index("Stopped. ")
     assert "uploading" in err[:error]
-    assert "again to go on" in err[error:]
+    assert f"go on with: installml push {model} -t {registry.address}/acme/x:1" in err[error:]
     assert "Traceback" not in err
 
 

@@ -75,7 +75,7 @@ def test_bars_appear_and_an_interruption_takes_them_away(
     child.sendintr()
     after = ESCAPE.sub("", rest(child))
     assert child.exitstatus == 130
-    assert "error: interrupted" in after
+    assert "go on with: installml push" in after
     assert "Traceback" not in after
 
 
@@ -174,5 +174,5 @@ def test_ctrl_c_at_a_question_is_an_interruption(
     child = terminal("login", registry.address)
     child.expect("User name:")
     child.sendintr()
-    assert "interrupted" in rest(child)
+    assert "Stopped." in rest(child)
     assert child.exitstatus == 130
