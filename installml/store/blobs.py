@@ -210,27 +210,24 @@ class BlobFolder:
             What is wrong with it, in words, or nothing.
         """
         path = self.path(digest)
-        seen = None
         try:
             with path.open("rb", buffering=0) as file:
                 seen = os.fstat(file.fileno())
-                reader = VerifyingReader(file, digest, seen.st_size, str(path))
-                while reader.read(CHUNK):
-                    pass
+                reason = _wrong(file, digest, seen.st_size, str(path))
+                if reason and quarantine:
+                    self.quarantine(digest, seen)  # while the file is open: no other one can have its inode
         except FileNotFoundError:
             return MISSING
-        except (IntegrityError, OSError) as error:
-            if quarantine:
-                self.quarantine(digest, seen)
-            return error.message if isinstance(error, IntegrityError) else f"cannot be read: {error.strerror}"
-        return ""
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        return reason
 
     def quarantine(self, digest: Digest, seen: os.stat_result | None = None) -> Path | None:
         """Set damaged content aside, so that the next pull or push brings it again; a collection removes it.
 
         Args:
             digest: The content.
-            seen: The file that proved damaged; another one under its name stays.
+            seen: The file that proved damaged, still open; another one under its name stays.
 
         Returns:
             Where it is now; None when nothing was set aside.
@@ -287,6 +284,19 @@ class BlobFolder:
             except FileNotFoundError:  # another collection was faster
                 return False
         return True
+
+
+def _wrong(file: Readable, digest: Digest, size: int, origin: str) -> str:
+    """Read ``file`` to its end; return what is wrong with it, or nothing."""
+    reader = VerifyingReader(file, digest, size, origin)
+    try:
+        while reader.read(CHUNK):
+            pass
+    except IntegrityError as error:
+        return error.message
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""
 
 
 def _fsync(path: Path) -> None:

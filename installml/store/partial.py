@@ -202,6 +202,8 @@ class Partial:
     def close(self) -> None:
         """Leave the partial: record what was written for whoever comes next; remove it when there is nothing."""
         with self._lock:
+            if self._data < 0:
+                return
             if self.published or not self._written.size:
                 remove_tree(self.folder)
             else:

@@ -16,8 +16,9 @@ from installml.spec.canonical import canonical
 from installml.spec.descriptor import Descriptor
 from installml.spec.manifest import Index, Manifest
 from installml.spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MODEL_CONFIG, Role, layer_media_type
-from installml.store.disk import DiskRepository, DiskStore, process_alive
+from installml.store.disk import DiskRepository, DiskStore
 from installml.store.gc import Damage, collect, usage, verify_store
+from installml.store.host import process_alive
 from installml.testing import SettableClock, package_bytes, small_package
 
 NOTE = "application/vnd.example.note.v1+json"
