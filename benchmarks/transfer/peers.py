@@ -176,10 +176,10 @@ class OrasPy(_Program):
     """oras-py, a library, driven by a few lines."""
 
     def push(self, job: Job) -> Commands:
-        return [[self.binary, str(HERE / "oraspy.py"), "push", job.reference(self.name), *job.folder.files]]
+        return [[self.binary, "-P", str(HERE / "oraspy.py"), "push", job.reference(self.name), *job.folder.files]]
 
     def pull(self, job: Job) -> Commands:
-        return [[self.binary, str(HERE / "oraspy.py"), "pull", job.reference(self.name), str(job.into)]]
+        return [[self.binary, "-P", str(HERE / "oraspy.py"), "pull", job.reference(self.name), str(job.into)]]
 
 
 class Kit(_Program):
@@ -376,7 +376,7 @@ class Vouched(Ours):
         """Compute the index, which a push would have attached."""
         index = job.home / "index.json"
         if not index.exists():
-            command = [sys.executable, str(HERE / "vouched.py"), "index", str(index)]
+            command = [sys.executable, "-P", str(HERE / "vouched.py"), "index", str(index)]
             files = [str(job.folder.path / name) for name in job.folder.files]
             subprocess.run([*command, *files], check=True, timeout=1800)
 
@@ -385,7 +385,7 @@ class Vouched(Ours):
 
     def pull(self, job: Job) -> Commands:
         arguments = ["pull", f"{job.home}/index.json", str(job.into / "home"), job.reference(REFERENCE)]
-        return [[sys.executable, str(HERE / "vouched.py"), *arguments]]
+        return [[sys.executable, "-P", str(HERE / "vouched.py"), *arguments]]
 
 
 PEERS: Mapping[str, Peer] = {

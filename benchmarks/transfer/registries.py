@@ -121,16 +121,26 @@ def missing(name: str) -> str:
 
 def manifest(address: str, repository: str, tag: str) -> dict[str, Any]:
     """Return a manifest as the registry has it; empty when it has none."""
-    request = urllib.request.Request(  # built from an address of this machine
-        f"http://{address}/v2/{repository}/manifests/{tag}", headers={"Accept": MANIFESTS}
-    )
+    data = _manifest(address, repository, tag)
+    found = json.loads(data) if data else {}
+    return found if isinstance(found, dict) else {}
+
+
+def manifest_size(address: str, repository: str, tag: str) -> int:
+    """Return the bytes of a manifest and of the configuration that it names."""
+    data = _manifest(address, repository, tag)
+    return len(data) + int(json.loads(data)["config"]["size"]) if data else 0
+
+
+def _manifest(address: str, repository: str, tag: str) -> bytes:
+    url = f"http://{address}/v2/{repository}/manifests/{tag}"
     try:
-        with _open(request) as answer:
-            found = json.loads(answer.read(8 << 20))
+        with _open(urllib.request.Request(url, headers={"Accept": MANIFESTS})) as answer:
+            data: bytes = answer.read(8 << 20)
+            return data
     except urllib.error.HTTPError as error:
         error.close()
-        return {}
-    return found if isinstance(found, dict) else {}
+        return b""
 
 
 def blob_digest(address: str, repository: str, digest: str) -> str:

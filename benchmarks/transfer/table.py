@@ -46,9 +46,14 @@ def _goals(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for each in verdicts:
         if each.met is not None:
             yield f"| {each.goal} | {each.registry} | {each.limit} | {each.measured} | {WORDS[each.met]} |"
-    if unknown := [f"{each.goal} ({each.registry}: {each.measured})" for each in verdicts if each.met is None]:
+    if broken := [
+        f"{each.goal}, {each.registry}: {each.measured}" for each in verdicts if each.met is None and each.measured
+    ]:
         yield ""
-        yield f"Goals not judged: {'; '.join(unknown)}."
+        yield f"Not judged, because a run failed: {'; '.join(broken)}."
+    if absent := sum(each.met is None and not each.measured for each in verdicts):
+        yield ""
+        yield f"{absent} goals were not judged, because what they compare was not run."
 
 
 def _case(results: Results, case: str, registry: str, titles: Mapping[str, str]) -> Iterator[str]:

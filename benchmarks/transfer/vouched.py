@@ -2,7 +2,8 @@
 
 ``index OUT FILE ...`` computes the index that a push attaches; ``pull INDEX HOME REF`` pulls with it. The product
 itself says that an index is vouched for only when a signature names it; here the answer is always yes, which is what
-the trust module will answer for such a package. All the rest is the product's own way.
+the trust module will answer for such a package. All the rest is the product's own way. Run it with ``python -P``: this
+folder's modules must not shadow others.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a script: this folder's modules must not shadow others
 
 from blake3 import blake3
 
