@@ -251,6 +251,21 @@ class Settings:
         bytes_per_second = parse_rate(self["limit_rate"] or "0")
         return Rate(bytes_per_second) if bytes_per_second else None
 
+    def _hub_caches(self) -> tuple[Path, ...]:
+        """Return where huggingface_hub keeps what it fetched ("Environment variables" of its documentation)."""
+        if named := self.environ.get("HF_HUB_CACHE"):
+            return (_absolute(named, self.user_home),)
+        if home := self.environ.get("HF_HOME"):
+            return (_absolute(home, self.user_home) / "hub",)
+        cache = Path(self.environ.get("XDG_CACHE_HOME") or self.user_home / ".cache")
+        return (cache / "huggingface" / "hub",)
+
+    def _ollama_caches(self) -> tuple[Path, ...]:
+        """Return where Ollama keeps its models (its FAQ, "Where are models stored?")."""
+        if named := self.environ.get("OLLAMA_MODELS"):
+            return (_absolute(named, self.user_home),)
+        return (self.user_home / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models"))
+
     def credential_files(self) -> CredentialFiles:
         """Return the files of docker and podman that may hold credentials (containers-auth.json(5), docker login)."""
         from .registry.credentials import CredentialFiles

@@ -25,7 +25,7 @@ from ..store.materialise import materialise
 from ..store.protocol import Source
 from ..store.verified import read_verified
 from .places import Found, find
-from .pull import bring
+from .pull import Brought, bring
 from .results import InstallResult, UninstallResult
 from .session import AMBIENT, Session
 
@@ -86,7 +86,7 @@ def install(
         if environment is None and before is not None and before.descriptor.digest == record.descriptor.digest:
             record = replace(record, runtime=before.runtime, python=before.python)  # one that is there is kept
         session.installed.record(record)
-    return _result(record, done.moved, unchanged=before is not None and _same(before, record))
+    return _result(record, done, unchanged=before is not None and _same(before, record))
 
 
 def _same(before: Record, now: Record) -> bool:
@@ -217,7 +217,7 @@ def _whole(record: Record, package: Package) -> bool:
         return False
 
 
-def _result(record: Record, moved: int, *, unchanged: bool) -> InstallResult:
+def _result(record: Record, done: Brought, *, unchanged: bool) -> InstallResult:
     return InstallResult(
         reference=record.reference,
         name=record.name,
@@ -228,7 +228,8 @@ def _result(record: Record, moved: int, *, unchanged: bool) -> InstallResult:
         variant=record.variant,
         signers=record.signers,
         source=record.source,
-        moved=moved,
+        moved=done.copied.moved,
+        seeded=done.seeded,
         linked=record.linked,
         runtime=record.runtime,
         python=record.python,

@@ -30,6 +30,7 @@ __all__ = [
     "ExportResult",
     "FileInfo",
     "HardwareReport",
+    "IndexResult",
     "InfoResult",
     "InitResult",
     "InstallResult",
@@ -137,7 +138,33 @@ class PushResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class PullResult(PushResult):
-    """A package was fetched into the local store."""
+    """A package was fetched into the local store; ``seeded`` counts bytes that this machine had in other files."""
+
+    seeded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexResult(Result):
+    """Chunk indexes were attached to a package.
+
+    Attributes:
+        digest: The package.
+        place: Where it is.
+        files: Large files that have an index.
+        chunks: Chunks of all of them.
+        size: Bytes of the indexes.
+        chunks_digest: One digest for all of them, for a signature to name; None when there is none.
+        unchanged: They were there already, the same bytes.
+    """
+
+    reference: Reference
+    digest: Digest
+    place: str
+    files: int
+    chunks: int
+    size: int
+    chunks_digest: Digest | None
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +283,9 @@ class InstallResult(Result):
         variant: Hardware profile that fits, or empty.
         signers: Who vouches for it.
         source: Where the bytes came from.
-        moved: Bytes fetched.
+        moved: Bytes fetched; with ``--dry-run``, that would be.
+        seeded: Bytes that this machine had in other files.
+        requests: With ``--dry-run``: requests for content that fetching would take.
         linked: How the files share the store's bytes.
         runtime: Key of the runtime environment, or empty.
         python: Its interpreter, or empty.
@@ -279,6 +308,8 @@ class InstallResult(Result):
     python: str
     unchanged: bool = False
     notices: tuple[str, ...] = ()
+    seeded: int = 0
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

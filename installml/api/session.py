@@ -44,6 +44,8 @@ class Session:
         clock: Seconds since the epoch.
         probe: Looks at this machine; given the folder whose disk counts.
         source_date_epoch: Build time that the caller asked for, or None.
+        hub_caches: Folders where Hugging Face's tools keep what they fetched; only read.
+        ollama_caches: Folders where Ollama does.
         environ: The environment, of which a model's process is given a few harmless variables.
         mirrors_of: What is configured about the mirrors of a registry, None for none.
     """
@@ -60,6 +62,8 @@ class Session:
     clock: Callable[[], float] = time.time
     probe: Callable[[Path], Machine] | None = None
     source_date_epoch: int | None = None
+    hub_caches: tuple[Path, ...] = ()
+    ollama_caches: tuple[Path, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     mirrors_of: Callable[[str], MirrorSettings | None] = lambda _: None
     store: DiskStore = field(init=False)

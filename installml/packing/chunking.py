@@ -16,7 +16,6 @@ import io
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..digest import CHUNK, Digest, Readable
@@ -99,7 +98,7 @@ class Chunker:
         self._hash = _fresh()
         self.index: ChunkIndex | None = None
 
-    def update(self, block: memoryview | bytes, /) -> None:
+    def update(self, block: memoryview | bytes | bytearray, /) -> None:
         """Take the next bytes."""
         view = memoryview(block)
         while view and self._number + 1 < len(self._bounds):
@@ -162,7 +161,8 @@ def index_stream(stream: Readable, digest: Digest, size: int) -> ChunkIndex:
     while len(head) < min(size, HEADER) and (block := stream.read(min(CHUNK, HEADER - len(head)))):
         head += block
     chunker = Chunker(boundaries(size, bytes(head)))
-    for block in chain([head], iter(lambda: stream.read(CHUNK), b"")):
+    chunker.update(head)
+    while block := stream.read(CHUNK):
         chunker.update(block)
     chunker.finish(digest)
     if chunker.index is None:  # pragma: no cover - finish has set it

@@ -250,7 +250,7 @@ def _unpacked(data: bytes, cap: int, origin: str) -> bytes:
 
     if len(data) > cap:
         raise _invalid(origin, f"it has more than {cap} bytes")
-    options = {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
+    options = {int(zstd.DecompressionParameter.window_log_max): _MAX_WINDOW}
     try:
         decompressor = zstd.ZstdDecompressor(options=options)
         body = decompressor.decompress(data, cap + 1)

@@ -27,6 +27,7 @@ from ..spec.manifest import Index, Manifest, as_referrer
 from ..spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from ..spec.node import Node
 from .blobs import LAYOUT_MARK, BlobFolder
+from .chunks import ChunkFolder
 from .files import disk_errors, free_space, make_folder, remove_empty, unique_suffix, write_whole
 from .host import Host, process_alive
 from .partial import Partial
@@ -77,6 +78,7 @@ class DiskStore:
         self.host = host or Host(clock=clock)
         self.unsynced = Unsynced(root / "state" / "unsynced", self.host)
         self.blobs = BlobFolder(root, root / "ingest", self.host, self.unsynced)
+        self.chunks = ChunkFolder(root, root / "ingest")
 
     def __str__(self) -> str:
         return str(self.root)

@@ -1,15 +1,56 @@
-"""What a copy may use besides its source: chunk indexes, and bytes that are on this machine already."""
+"""What a copy may use besides its source: chunk indexes, and bytes that are on this machine already.
+
+Indexes and seeds need no trust: a chunk is compared with its BLAKE3 digest after it has been copied, and the blob as a
+whole with its own digest before it is visible. A lying index costs bytes, never a wrong one. Where a verified signature
+vouches for an index, its chunk digests prove as much as the blob's; who is trusted is decided elsewhere and told here.
+"""
 
 from __future__ import annotations
 
+import io
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from ..digest import Digest
-from ..spec.chunks import ChunkIndex
-from ..spec.descriptor import Descriptor
-from ..store.protocol import Assembly
+from blake3 import blake3
 
-__all__ = ["Delta"]
+from ..digest import Digest
+from ..errors import InstallMLError
+from ..events import Listener, Notice, ignore
+from ..spec.chunks import (
+    ANNOTATION_BLOB,
+    CHUNK_INDEX,
+    CHUNK_INDEX_LAYER,
+    LARGE,
+    MAX_CHUNK,
+    ChunkIndex,
+    most_bytes,
+    parse_chunk_index,
+)
+from ..spec.descriptor import Descriptor
+from ..spec.extents import Extent, Extents
+from ..spec.manifest import Index, Manifest
+from ..spec.media import EMPTY, IMAGE_MANIFEST
+from ..store.protocol import Assembly, Destination, Fetcher, ReferrerLister
+from ..store.verified import read_manifest, read_verified
+from .parts import Parts, to_fetch
+from .seeds import Seeds
+
+__all__ = [
+    "Delta",
+    "Fetch",
+    "IndexSource",
+    "LocalDelta",
+    "Release",
+    "fetch_needed",
+    "publish_indexes",
+    "published_indexes",
+    "read_published",
+]
+
+_MOST_REFERRERS = 4
+"""Chunk index manifests of one package that are looked at: anybody who may push can add one."""
 
 
 class Delta(Protocol):
@@ -30,3 +71,279 @@ class Delta(Protocol):
             How many bytes that gave.
         """
         ...
+
+
+class IndexSource(Fetcher, ReferrerLister, Protocol):
+    """A place that has packages and the chunk indexes that refer to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One package as far as its bytes matter: its manifest and what names it."""
+
+    descriptor: Descriptor
+    manifest: Manifest
+
+    @property
+    def large(self) -> tuple[Descriptor, ...]:
+        """The blobs that have a chunk index, each once, in the manifest's order."""
+        return tuple(blob for blob in self.manifest.blobs if blob.size >= LARGE)
+
+
+def published_indexes(source: IndexSource, package: Release) -> dict[Digest, Descriptor]:
+    """Return where the chunk indexes of a package are: two small requests, and none of them is read yet.
+
+    Returns:
+        Descriptor of the index by the blob that it says to be about.
+
+    Raises:
+        InstallMLError: They cannot be listed or read.
+    """
+    found: dict[Digest, Descriptor] = {}
+    sizes = {blob.digest: blob.size for blob in package.large}
+    listed = sorted(source.referrers(package.descriptor, CHUNK_INDEX), key=lambda referrer: referrer.digest)
+    for referrer in listed[:_MOST_REFERRERS]:
+        manifest = read_manifest(source, referrer.bare())
+        subject = manifest.subject
+        if isinstance(manifest, Index) or subject is None or subject.digest != package.descriptor.digest:
+            continue
+        for layer in manifest.layers:
+            blob = _blob_of(layer)
+            if blob in sizes and layer.size <= most_bytes(sizes[blob]):
+                found.setdefault(blob, layer)
+    return found
+
+
+def _blob_of(layer: Descriptor) -> Digest | None:
+    try:
+        return Digest.parse(layer.annotations.get(ANNOTATION_BLOB)) if layer.media_type == CHUNK_INDEX_LAYER else None
+    except InstallMLError:
+        return None
+
+
+def read_published(source: Fetcher, layer: Descriptor, blob: Descriptor) -> ChunkIndex:
+    """Fetch the index ``layer``, which says to be about ``blob``.
+
+    Raises:
+        ChunkIndexInvalid: It is no index of that blob.
+    """
+    data = read_verified(source, layer, cap=most_bytes(blob.size))
+    return parse_chunk_index(data, blob.digest, blob.size, f"the chunk index {layer.digest}")
+
+
+def publish_indexes(place: Destination, release: Release, indexes: Sequence[ChunkIndex]) -> tuple[Descriptor, bool]:
+    """Attach the chunk indexes of a package to it: one referrer, one layer each, the same bytes whoever does it.
+
+    Args:
+        place: Where the package is.
+        release: The package.
+        indexes: Of its large blobs, in the manifest's order.
+
+    Returns:
+        The referrer, and whether it is new there.
+    """
+    layers = []
+    for index in indexes:
+        data = index.to_bytes()
+        layers.append((Descriptor.of(data, CHUNK_INDEX_LAYER, annotations={ANNOTATION_BLOB: str(index.blob)}), data))
+    config = Descriptor.of(b"{}", EMPTY)
+    descriptors = tuple(descriptor for descriptor, _ in layers)
+    manifest = Manifest(config, descriptors, CHUNK_INDEX, subject=release.descriptor.bare()).to_bytes()
+    descriptor = Descriptor.of(manifest, IMAGE_MANIFEST)
+    if place.exists(descriptor):
+        return descriptor, False
+    for blob, data in (*layers, (config, b"{}"), (descriptor, manifest)):
+        place.push(blob, io.BytesIO(data))
+    return descriptor, True
+
+
+class LocalDelta:
+    """The ``Delta`` of one package that comes to this machine's store. May be used from several threads.
+
+    The registry is asked for an index only where one can help: for a large blob that is missing while there is
+    something to take chunks from, or when somebody vouches for it.
+
+    Args:
+        source: Where the package comes from.
+        package: The package.
+        seeds: What is here.
+        relatives: Packages of the same repository that are here: their large blobs become seeds when they are not.
+        trusted: Digests of indexes that verified signatures vouch for.
+        on_event: Told what cannot be used.
+    """
+
+    def __init__(
+        self,
+        source: IndexSource,
+        package: Release,
+        seeds: Seeds,
+        *,
+        relatives: Sequence[Release] = (),
+        trusted: Collection[Digest] = (),
+        on_event: Listener = ignore,
+    ) -> None:
+        self._source = source
+        self._blobs = {blob.digest: blob for blob in package.large}
+        self._package = package
+        self._seeds = seeds
+        self._relatives = relatives
+        self._trusted = trusted
+        self._on_event = on_event
+        self._lock = threading.Lock()
+        self._indexes: dict[Digest, ChunkIndex | None] = {}
+        self._published: dict[Digest, dict[Digest, Descriptor]] = {}
+        self._learned = False
+        self._told = False
+        self.taken = 0  # bytes that came from seeds
+
+    def index(self, blob: Digest) -> ChunkIndex | None:
+        """Return the chunk index of a blob of the package: one that is here, else the registry's, else None."""
+        descriptor = self._blobs.get(blob)
+        if descriptor is None:
+            return None
+        with self._lock:
+            if blob not in self._indexes:
+                self._indexes[blob] = self._seeds.index(blob, descriptor.size) or self._fetched(
+                    self._package, descriptor
+                )
+            return self._indexes[blob]
+
+    def vouched(self, blob: Digest) -> bool:
+        """Return whether the index of ``blob`` is one of the trusted; nothing is asked when none is."""
+        if not self._trusted:
+            return False
+        index = self.index(blob)
+        return index is not None and Digest.of(index.to_bytes()) in self._trusted
+
+    def fill(self, descriptor: Descriptor, assembly: Assembly) -> int:
+        """Copy into ``assembly`` every missing chunk that some seed has; return how many bytes that gave."""
+        if descriptor.digest not in self._blobs or not self._useful():
+            return 0
+        index = self.index(descriptor.digest)
+        if index is None:
+            return 0
+        self._learn()
+        there, wanted = Extents(Extents(assembly.missing()).missing(index.size)), dict[bytes, list[int]]()
+        for number in range(len(index)):
+            if index.extent(number) not in there:
+                wanted.setdefault(index.digest(number), []).append(number)
+        taken = 0
+        for seed in self._seeds.indexes():
+            if not wanted:
+                break
+            taken += self._take(seed, index, wanted, assembly)
+        with self._lock:
+            self.taken += taken
+        return taken
+
+    def _useful(self) -> bool:
+        """Return whether there is anything to take chunks from."""
+        return bool(self._seeds.indexes()) or any(
+            self._seeds.has(blob.digest) for package in self._relatives for blob in package.large
+        )
+
+    def _take(self, seed: ChunkIndex, index: ChunkIndex, wanted: dict[bytes, list[int]], assembly: Assembly) -> int:
+        """Copy from one seed what it has of ``wanted``; what proved right is wanted no more."""
+        pairs = list(_shared(seed, index, wanted))
+        if not pairs or not self._seeds.copy(seed.blob, [(there, index.extent(n)) for there, n in pairs], assembly):
+            return 0
+        buffer = memoryview(bytearray(MAX_CHUNK))
+        good = Extents()
+        for _, number in pairs:
+            extent = index.extent(number)
+            if _holds(assembly, extent, index.digest(number), buffer):
+                good.add(extent)
+                wanted.pop(index.digest(number), None)
+        taken = 0
+        for extent in good:
+            taken += assembly.written(extent)
+            assembly.keep(extent)
+        return taken
+
+    def _learn(self) -> None:
+        """Make seeds of the relatives' large blobs: with the registry's index of them, else by reading them."""
+        with self._lock:
+            if self._learned:
+                return
+            self._learned = True
+            known = {index.blob for index in self._seeds.indexes()}
+            for package in self._relatives:
+                for blob in package.large:
+                    if blob.digest in known or blob.digest in self._blobs or not self._seeds.has(blob.digest):
+                        continue
+                    known.add(blob.digest)
+                    if self._fetched(package, blob) is None:
+                        self._seeds.make(blob)
+
+    def _fetched(self, package: Release, blob: Descriptor) -> ChunkIndex | None:
+        """Return the registry's index of a blob; whatever is wrong with it only means that there is none."""
+        try:
+            if package.descriptor.digest not in self._published:
+                self._published[package.descriptor.digest] = {}
+                self._published[package.descriptor.digest] = published_indexes(self._source, package)
+            layer = self._published[package.descriptor.digest].get(blob.digest)
+            if layer is None:
+                return None
+            index = read_published(self._source, layer, blob)
+        except InstallMLError as error:
+            if not self._told:
+                self._told = True
+                self._on_event(Notice(f"fetching without chunk indexes: {error.message}"))
+            return None
+        self._seeds.learn(index)
+        return index
+
+
+def _shared(seed: ChunkIndex, index: ChunkIndex, wanted: dict[bytes, list[int]]) -> Iterator[tuple[Extent, int]]:
+    """Yield each place in ``seed`` that has a wanted chunk, with the numbers of the chunks that it makes."""
+    places = {digest: n for n in range(len(seed) - 1, -1, -1) if (digest := seed.digest(n)) in wanted}
+    numbers = sorted((number, digest) for digest in places for number in wanted[digest])
+    for number, digest in numbers:
+        there = seed.extent(places[digest])
+        if there.size == index.extent(number).size:
+            yield there, number
+
+
+def _holds(assembly: Assembly, extent: Extent, digest: bytes, buffer: memoryview) -> bool:
+    """Return whether the bytes of one chunk, read back, are what its digest says."""
+    view = buffer[: extent.size]
+    at = 0
+    while at < extent.size:
+        count = assembly.read(extent.start + at, view[at:])
+        if not count:
+            return False
+        at += count
+    return blake3(view).digest() == digest
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What bringing something would ask of the source.
+
+    Attributes:
+        size: Bytes of content.
+        requests: Requests for content; those for manifests and indexes are made before this is known.
+    """
+
+    size: int = 0
+    requests: int = 0
+
+    def __add__(self, other: Fetch) -> Fetch:
+        return Fetch(self.size + other.size, self.requests + other.requests)
+
+
+def fetch_needed(blob: Descriptor, index: ChunkIndex | None, known: Collection[bytes]) -> Fetch:
+    """Return what must be fetched of a missing blob when chunks with the digests ``known`` are here.
+
+    Args:
+        blob: The blob.
+        index: Its chunks; None when nobody has published them, and then all of it is fetched.
+        known: BLAKE3 digests.
+    """
+    lacking = [Extent(0, blob.size)]
+    if index is not None:
+        lacking = list(Extents(index.extent(n) for n in range(len(index)) if index.digest(n) not in known))
+    parts, fetch = Parts(to_fetch(lacking, blob.size)), Fetch()
+    while parts:
+        fetch += Fetch(parts.take(0, 1).size, 1)
+    return fetch

@@ -750,10 +750,9 @@ class Download:
     def _assemble(self, blob: _Blob, assembly: Assembly) -> bool:
         """Fill, fetch and prove a blob, and make it visible; return false when the copy ended before."""
         descriptor, delta = blob.descriptor, self._delta
-        index = _matching(delta.index(descriptor.digest), descriptor) if delta is not None else None
         if delta is not None:
             delta.fill(descriptor, assembly)
-        if index is not None and delta is not None and delta.vouched(descriptor.digest):
+        if delta is not None and delta.vouched(descriptor.digest) and (index := self._index(descriptor)) is not None:
             blob.index = index
             # Whoever brought what is there already need not have compared it.
             for extent in Landing(descriptor, assembly, _nobody).wrong(index):
@@ -765,7 +764,7 @@ class Download:
         if blob.index is not None:
             whole = self._all_there(landing)
         else:
-            whole = self._prove(blob, landing, index, local=landing.done > 0)
+            whole = self._prove(blob, landing, local=landing.done > 0)
         if whole:
             assembly.publish(hashed=blob.index is None)
         return whole
@@ -790,7 +789,11 @@ class Download:
             front = landing.wait(front)
         return front >= size
 
-    def _prove(self, blob: _Blob, landing: Landing, index: ChunkIndex | None, *, local: bool) -> bool:
+    def _index(self, descriptor: Descriptor) -> ChunkIndex | None:
+        """Return the chunk index of a blob; asking for it may cost requests, so only whoever needs it does."""
+        return _matching(self._delta.index(descriptor.digest), descriptor) if self._delta is not None else None
+
+    def _prove(self, blob: _Blob, landing: Landing, *, local: bool) -> bool:
         """Compare the whole with its digest, mending what can be mended.
 
         With an index the wrong chunks are found and fetched once more. If that is not it, and if part of the bytes was
@@ -802,7 +805,8 @@ class Download:
             actual, told = self._hash(landing, told)
             if actual is None or actual == digest:
                 return actual is not None
-            bad = landing.wrong(index) if index is not None and not mended else []
+            index = self._index(blob.descriptor) if not mended else None
+            bad = landing.wrong(index) if index is not None else []
             for extent in bad:
                 landing.forget(extent)
             if not bad:

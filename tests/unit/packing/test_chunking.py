@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import random
 import struct
@@ -93,7 +94,7 @@ def test_chunks_are_never_larger_nor_much_smaller_than_promised(sizes: list[int]
     head = gguf(sizes) if as_gguf else safetensors(sizes)
     size = len(head) + sum(-(-s // 32) * 32 if as_gguf else s for s in sizes)
     bounds = boundaries(size, head)
-    lengths = [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+    lengths = [b - a for a, b in itertools.pairwise(bounds)]
     assert (bounds[0], bounds[-1]) == (0, size)
     assert max(lengths) <= 7 * MIB // 4
     assert sum(length < 3 * MIB // 4 for length in lengths) <= 2
