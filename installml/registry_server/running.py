@@ -90,8 +90,18 @@ def listen(host: str, port: int) -> socket.socket:
 class Connection:
     """How a fault ends a connection; handed to the application in the scope's state."""
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, protocol: H11Protocol, transport: Any) -> None:
+        self._protocol = protocol
         self._transport = transport
+
+    def end_with_close(self) -> None:
+        """Treat the client as one of HTTP/1.0: nothing is chunked, and the connection ends with the answer."""
+        self._protocol.conn.their_http_version = b"1.0"
+
+    def speak_http_1_0(self) -> None:
+        """Call the next answer HTTP/1.0, which h11 by itself never does."""
+        cycle: Any = self._protocol.cycle
+        cycle.transport = _Old(self._transport)
 
     def close(self) -> None:
         """Send what is buffered, then end as if this were all."""
@@ -105,10 +115,23 @@ class Connection:
         self._transport.abort()
 
 
+class _Old:
+    """A transport that dates the status lines back."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data.replace(b"HTTP/1.1 ", b"HTTP/1.0 ", 1) if data.startswith(b"HTTP/1.1 ") else data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _Protocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.app_state = {**self.app_state, "connection": Connection(transport)}
+        self.app_state = {**self.app_state, "connection": Connection(self, transport)}
 
 
 class _Server(uvicorn.Server):
