@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +90,7 @@ def bring(found: Found, session: Session) -> Brought:
     reused = delta.taken if delta is not None else 0
     if reused:
         session.on_event(Notice(f"{format_size(reused)} came from files that are on this machine"))
-    return Brought(replace(copied, moved=max(0, copied.moved - reused)), taken + reused)
+    return Brought(copied, taken + reused)
 
 
 def delta_of(found: Found, session: Session) -> LocalDelta | None:

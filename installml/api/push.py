@@ -14,8 +14,10 @@ from ..reference import Reference
 from ..spec.package import read_package
 from ..store.verified import read_manifest
 from ..transfer import copy
+from ..transfer.delta import Release
 from ..transfer.upload import Streams
 from .build import made, named
+from .index import attach_indexes
 from .places import folder_of, full, is_folder
 from .results import PushResult
 from .session import AMBIENT, Session
@@ -73,6 +75,7 @@ def push(source: str | Path, destination: str = "", *, tag: str = "", session: S
             on_event=session.on_event,
             phase="uploading",
         )
+        attach_indexes(Release(root, package.manifest), local, session.remote(target), session)
     return PushResult(
         reference=target.with_digest(root.digest),
         name=package.name,
@@ -122,6 +125,7 @@ def push_folder(folder: Path, destination: str, session: Session) -> PushResult:
         on_event=session.on_event,
         phase="uploading",
     )
+    attach_indexes(Release(package.root, package.manifest), package, remote, session)
     return PushResult(
         reference=target.with_digest(package.root.digest),
         name=package.recipe.name,
