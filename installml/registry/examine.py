@@ -27,7 +27,7 @@ from .errors import TransportError
 from .http import Response
 from .quirks import UNKNOWN, Referrers
 from .repository import Registry, Repository
-from .sites import api_host, bypasses_proxy, hostname, zone
+from .sites import api_host, bypasses_proxy, hostname, is_loopback, zone
 
 __all__ = ["Finding", "examine"]
 
@@ -67,7 +67,7 @@ def examine(registry: Registry, repository: str = "", *, write: bool = False, no
         What was found, each as soon as it is known; the first ``problem`` ends it.
     """
     look = _Look(registry, now)
-    for step in (look.name, look.connection, look.api, look.login, look.clock, look.rates, look.family):
+    for step in (look.name, look.connection, look.api, look.login, look.clock, look.rates):
         yield from _told(step)
         if look.unusable:
             return
@@ -77,7 +77,7 @@ def examine(registry: Registry, repository: str = "", *, write: bool = False, no
         yield from _told(functools.partial(_read, place), "repository")
         if write:
             yield from _told(_Writing(place, now).run, "push")
-    yield from _told(look.habits)
+    yield from _told(look.family)
 
 
 def _told(step: Callable[[], Iterator[Finding]], check: str = "") -> Iterator[Finding]:
@@ -134,6 +134,9 @@ class _Look:
             base = urlsplit(self._endpoint.base)
         except TransportError as error:
             yield self._problem("connection", error)
+            return
+        if base.scheme == "http" and is_loopback(self._host):
+            yield Finding("connection", "ok", "plain http, which stays on this machine")
             return
         if base.scheme == "http":
             yield Finding("connection", "warning", "plain http: anybody on the way reads and changes what passes")
@@ -214,24 +217,20 @@ class _Look:
         yield Finding("rate limit", "ok", told or "nothing is said about a limit; a 429 is waited for as it asks")
 
     def family(self) -> Iterator[Finding]:
-        """Say which row of the table holds."""
+        """Say which row of the table holds, and what it says; last, because each answer may have told more."""
         quirks = self._endpoint.quirks
         if quirks.family is UNKNOWN.family:
             yield Finding("family", "ok", "no family that we know by its answers: the careful way with everything")
         else:
             yield Finding("family", "ok", f"{quirks.title}, by its answers, its name or your configuration")
+        for fact in quirks.facts:
+            yield Finding("habit", "ok", f"{quirks.title} {fact.habit}: {fact.answer}")
 
     def catalog(self) -> Iterator[Finding]:
         """See whether repositories are listed."""
         with self._endpoint.send("GET", "/v2/_catalog?n=1", "", ("registry:catalog:*",)) as response:
             listed = response.status == 200
         yield Finding("catalog", "ok", "repositories are listed" if listed else "repositories are not listed to us")
-
-    def habits(self) -> Iterator[Finding]:
-        """Say what such registries do, and what we do then."""
-        quirks = self._endpoint.quirks
-        for fact in quirks.facts:
-            yield Finding("habit", "ok", f"{quirks.title} {fact.habit}: {fact.answer}")
 
 
 def _rates(headers: dict[str, str]) -> str:

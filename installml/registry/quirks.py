@@ -149,7 +149,7 @@ UNKNOWN = Quirks(
     facts=(
         Fact(
             (),
-            "nothing is known of it",
+            "may be anything",
             "one PUT with Content-Length for each blob; closed ranges; the referrers API is tried",
             "distribution-spec 1.1",
         ),
@@ -192,7 +192,10 @@ _ROWS = (
         facts=(
             Fact(("streaming", "resume", "referrers"), "keeps every clause", "everything is used", _CLAUSES),
             Fact(
-                ("token_seconds",), "tokens live 5 minutes", "a new one 30 seconds before", "installml.registry_server"
+                ("token_seconds",),
+                "gives tokens for 5 minutes",
+                "a new one 30 seconds before",
+                "installml.registry_server",
             ),
         ),
     ),
@@ -215,7 +218,7 @@ _ROWS = (
             _NO_REFERRERS,
             Fact(("untag",), "removes no tag without its manifest: 400", "we say so", _CLAUSES),
             Fact((), "ignores n= in lists", "a page of any length is taken", _CLAUSES),
-            Fact((), "416 promises the blob's Content-Length", "the connection is closed", _CLAUSES),
+            Fact((), "sends a 416 that promises the blob's Content-Length", "the connection is closed", _CLAUSES),
         ),
     ),
     Quirks(
@@ -229,7 +232,7 @@ _ROWS = (
             _STREAMS,
             _RESUMES,
             _NO_REFERRERS,
-            Fact((), "several ranges at once are answered in a way of its own", "one range a request", _CLAUSES),
+            Fact((), "answers several ranges at once in a way of its own", "one range a request", _CLAUSES),
         ),
     ),
     Quirks(
@@ -268,7 +271,7 @@ _ROWS = (
             ),
             Fact(
                 ("token_seconds",),
-                "tokens live 30 minutes",
+                "gives tokens for 30 minutes",
                 "a new one is asked for between the requests of a long push",
                 "Harbor documentation, Token Expiration",
             ),
@@ -308,7 +311,12 @@ _ROWS = (
                 "one PUT for each blob; where configured otherwise, 201 is accepted and our own count is right",
                 "github.com/aws/containers-roadmap/issues/2831",
             ),
-            Fact(("chunk_min",), "chunks are S3 parts: 5 MiB at least", "never smaller ones", "Amazon S3, UploadPart"),
+            Fact(
+                ("chunk_min",),
+                "makes S3 parts of chunks: 5 MiB at least",
+                "never smaller ones",
+                "Amazon S3, UploadPart",
+            ),
             Fact(
                 ("mount",),
                 "mounts only where the registry's owner has allowed it",
@@ -324,7 +332,7 @@ _ROWS = (
             Fact(("catalog",), "has no _catalog", "we say so", "Amazon ECR, API reference"),
             Fact(
                 ("token_seconds",),
-                "Basic only; the password lives 12 hours",
+                "asks for Basic; the password lives 12 hours",
                 "Basic is answered with Basic",
                 "Amazon ECR, GetAuthorizationToken",
             ),
@@ -357,7 +365,10 @@ _ROWS = (
                 "cloud.google.com/artifact-registry/docs/reference/docker-api; kitops-ml/kitops#777",
             ),
             Fact(
-                ("token_seconds",), "tokens live an hour", "a new one 30 seconds before", "Google Cloud, access tokens"
+                ("token_seconds",),
+                "gives tokens for an hour",
+                "a new one 30 seconds before",
+                "Google Cloud, access tokens",
             ),
             Fact(
                 ("creates", "hints"),
@@ -389,7 +400,7 @@ _ROWS = (
             ),
             Fact(
                 ("head_redirects",),
-                "the storage that it redirects to answers 403 to HEAD",
+                "redirects to a storage that answers 403 to HEAD",
                 "HEAD stays at the registry",
                 "github.com/containerd/stargz-snapshotter/pull/167",
             ),
@@ -423,7 +434,10 @@ _ROWS = (
             ),
             Fact(("catalog",), "keeps _catalog to itself", "we say so", _SPEC),
             Fact(
-                ("token_seconds",), "tokens live 5 minutes", "a new one 30 seconds before", "expires_in of its tokens"
+                ("token_seconds",),
+                "gives tokens for 5 minutes",
+                "a new one 30 seconds before",
+                "expires_in of its tokens",
             ),
             Fact(
                 ("rate_headers", "hints"),
@@ -472,7 +486,7 @@ _ROWS = (
             Fact(("streaming", "resume"), "is a fork of distribution", "as with distribution", _DOCKER_WAY),
             Fact(
                 ("token_seconds",),
-                "tokens live 5 minutes unless its owner says otherwise",
+                "gives tokens for 5 minutes unless its owner says otherwise",
                 "a new one 30 seconds before",
                 "docs.gitlab.com, Container registry token duration",
             ),

@@ -25,7 +25,7 @@ from installml.api.tags import remove
 from installml.digest import Digest
 from installml.errors import NotFound, ReferenceInvalid, UsageError
 from installml.machines.machine import Gpu, Machine
-from installml.registry.errors import Unauthorized
+from installml.registry.errors import Offline, Unauthorized
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.passwords import hash_password
 from tests.unit.api.kit import Asked
@@ -266,3 +266,22 @@ def test_a_demo_without_wheels_says_how_to_bring_them_and_nothing_else(tmp_path:
     assert done.returncode == 7
     hints = [line for line in done.stderr.splitlines() if line.startswith("hint:")]
     assert hints == [f"hint: {BRING_WHEELS}"]
+
+
+def test_doctor_looks_at_a_registry_and_writes_only_when_told(session: Session) -> None:
+    with start() as server:
+        looked = {finding.check for finding in doctor(f"{server.address}/acme/x", session=session).findings}
+        assert {r.method for r in server.requests} <= {"GET", "HEAD"}
+        wrote = {f.check: f for f in doctor(f"{server.address}/acme/x", write=True, session=session).findings}
+    assert "family" in looked
+    assert (wrote["push"].state, wrote["deletion"].state) == ("ok", "ok")
+
+
+def test_doctor_writes_only_into_a_repository_that_is_named(session: Session) -> None:
+    with pytest.raises(UsageError, match="needs a repository"):
+        doctor("registry.example.com", write=True, session=session)
+
+
+def test_doctor_does_not_leave_this_machine_when_offline(session: Session) -> None:
+    with pytest.raises(Offline):
+        doctor("registry.example.com", session=replace(session, offline=True))

@@ -196,6 +196,15 @@ def test_doctor_marks_each_finding_and_exits_1_for_a_problem(run: Run, monkeypat
     assert any(line.startswith(("✗", "x ")) for line in done.out.splitlines())
 
 
+def test_doctor_of_a_registry_is_text_or_json_and_exits_1_when_it_cannot_be_used(
+    run: Run, registry: RunningRegistry
+) -> None:
+    assert "answers as a registry" in run("doctor", registry.address).out
+    findings = run("doctor", registry.address, "--format", "json").json["findings"]
+    assert {"name", "api", "family"} <= {finding["check"] for finding in findings}
+    assert run("doctor", "registry.invalid").code == 1
+
+
 def test_settings_name_their_origin(run: Run, tmp_path: Path) -> None:
     rows = {row["name"]: row for row in run("--jobs", "2", "config", "show", "--format", "json").json["settings"]}
     assert (rows["jobs"]["value"], rows["jobs"]["origin"]) == (2, "flag --jobs")
