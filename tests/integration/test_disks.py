@@ -1,0 +1,226 @@
+"""The store on file systems made for the test: XFS, Btrfs, ext2 without extents, a tmpfs that is too small.
+
+They need the right to mount and their makers (``tests/services/provision.py xfs btrfs``); else they are skipped, and
+say why. Whatever happens, they are unmounted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from installml.errors import DiskFull
+from installml.spec.descriptor import Descriptor
+from installml.spec.extents import Extent
+from installml.spec.package import read_package
+from installml.store.disk import DiskStore
+from installml.store.files import CopiedBy, copy_extent, free_space
+from installml.store.host import Host
+from installml.store.materialise import How, materialise
+from installml.store.partial import Partial
+from installml.testing import package_bytes
+from tests.services.programs import need
+
+MIB = 1 << 20
+SHARING = ("xfs", "btrfs")
+Mount = Callable[[str], Path]
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Mount]:
+    """Return a function that makes and mounts a file system of the named kind."""
+    with contextlib.ExitStack() as stack:
+
+        def mount(kind: str) -> Path:
+            folder, image = tmp_path / kind, tmp_path / f"{kind}.img"
+            folder.mkdir()
+            source = ["tmpfs"] if kind == "tmpfs" else [str(_make(kind, image))]
+            options = {"tmpfs": "size=8m"}.get(kind, "loop")
+            _attempt(["mount", "-t", kind, "-o", options, *source, str(folder)])
+            stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=True)
+            return folder
+
+        yield mount
+
+
+def _make(kind: str, image: Path) -> Path:
+    """Make a file system in the sparse file ``image``."""
+    maker = need(kind) if kind in SHARING else shutil.which(f"mkfs.{kind}")
+    if maker is None:
+        pytest.skip(f"mkfs.{kind} is not here")
+    with image.open("wb") as file:
+        file.truncate((16 if kind == "ext2" else 320) * MIB)  # the smallest that XFS wants is 300 MiB
+    _attempt([str(maker), "-q", str(image)])
+    return image
+
+
+def _attempt(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"{command[0]}: {done.stderr.strip() or done.returncode}")
+
+
+def blob_of(size: int, seed: int = 1) -> tuple[Descriptor, bytes]:
+    data = random.Random(seed).randbytes(size)
+    return Descriptor.of(data, "x/y"), data
+
+
+@contextlib.contextmanager
+def assembly_of(store: DiskStore, blob: Descriptor) -> Iterator[Partial]:
+    place = store.repository("localhost", "here")
+    with place.assemble(blob, stopped=lambda: False, on_wait=print) as assembly:
+        assert assembly is not None
+        yield assembly
+
+
+def fill(folder: Path) -> None:
+    """Take all the room that is left."""
+    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+@pytest.mark.parametrize("kind", [*SHARING, "ext2", "tmpfs"])
+def test_an_interrupted_blob_is_finished_on(kind: str, mounted: Mount) -> None:
+    store = DiskStore(mounted(kind))
+    blob, data = blob_of(3 * MIB + 5)
+    with assembly_of(store, blob) as assembly:
+        assembly.write(MIB, data[MIB : 2 * MIB])
+    with assembly_of(store, blob) as assembly:
+        assert assembly.missing() == [Extent(0, MIB), Extent(2 * MIB, blob.size)]
+        for start, stop in assembly.missing():
+            assembly.write(start, data[start:stop])
+        assembly.publish()
+    assert store.blobs.path(blob.digest).read_bytes() == data
+    assert list((store.root / "ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", SHARING)
+def test_whole_blocks_are_shared_and_not_copied(kind: str, mounted: Mount) -> None:
+    folder = mounted(kind)
+    _, data = blob_of(4 * MIB)
+    (folder / "seed").write_bytes(data)
+    os.sync()
+    before = free_space(folder)
+    assert before is not None
+    with (folder / "seed").open("rb") as seed, (folder / "target").open("w+b") as target:
+        target.truncate(8 * MIB)
+        assert copy_extent(seed.fileno(), MIB, target.fileno(), 5 * MIB, 2 * MIB) is CopiedBy.REFLINK
+        assert os.pread(target.fileno(), 2 * MIB, 5 * MIB) == data[MIB : 3 * MIB]
+    os.sync()
+    after = free_space(folder)
+    assert after is not None
+    assert before - after < MIB
+
+
+@pytest.mark.parametrize("kind", SHARING)
+def test_bytes_off_the_borders_of_blocks_are_copied_below_us(kind: str, mounted: Mount) -> None:
+    folder = mounted(kind)
+    _, data = blob_of(MIB)
+    (folder / "seed").write_bytes(data)
+    with (folder / "seed").open("rb") as seed, (folder / "target").open("w+b") as target:
+        assert copy_extent(seed.fileno(), 3, target.fileno(), 7, 5000) is CopiedBy.KERNEL
+        assert os.pread(target.fileno(), 5000, 7) == data[3:5003]
+
+
+@pytest.mark.parametrize("kind", SHARING)
+def test_mending_a_damaged_blob_shares_what_is_sound(kind: str, mounted: Mount) -> None:
+    folder = mounted(kind)
+    store = DiskStore(folder)
+    blob, data = blob_of(64 * MIB + 77)
+    with assembly_of(store, blob) as assembly:
+        assembly.write(0, b"?" * 100 + data[100:])
+        assembly.publish()
+    os.sync()
+    before = free_space(folder)
+    assert before is not None
+    with store.reassemble(blob) as assembly:
+        os.sync()
+        during = free_space(folder)
+        assert during is not None
+        assert before - during < 16 * MIB
+        assembly.forget(Extent(0, 100))
+        assembly.write(0, data[:100])
+        assembly.publish()
+    assert store.blobs.path(blob.digest).read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", SHARING)
+def test_an_installed_file_has_its_own_inode_and_the_blobs_blocks(kind: str, mounted: Mount) -> None:
+    store = DiskStore(mounted(kind))
+    packed = package_bytes({"model.bin": blob_of(MIB)[1]})
+    packed.push(store.repository("localhost", "here"), "1.0.0")
+    files = [(f, store.blobs.path(f.descriptor.digest)) for f in read_package(packed.manifest, "test").files]
+    assert materialise(files, store.root / "tree").files == {How.REFLINK: len(files)}
+    assert (store.root / "tree" / "model.bin").read_bytes() == blob_of(MIB)[1]
+
+
+@pytest.mark.parametrize("kind", ["xfs", "tmpfs"])  # a full Btrfs has no room for changes of its own tables either
+def test_room_is_taken_before_anything_is_fetched(kind: str, mounted: Mount) -> None:
+    """A neighbour fills the disk meanwhile."""
+    folder = mounted(kind)
+    store = DiskStore(folder)
+    blob, data = blob_of(2 * MIB)
+    with assembly_of(store, blob) as assembly:
+        fill(folder)
+        assembly.write(0, data)
+        (folder / "filler").unlink()
+        assembly.publish()
+    assert store.blobs.path(blob.digest).read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", [*SHARING, "ext2", "tmpfs"])
+def test_a_blob_that_cannot_fit_is_refused_before_anything_is_fetched(kind: str, mounted: Mount) -> None:
+    folder = mounted(kind)
+    store = DiskStore(folder)
+    size = 1 << 30
+    with (
+        pytest.raises(DiskFull, match=f"needs {size:,} bytes more, [0-9,]+ are free"),
+        assembly_of(store, Descriptor("x/y", blob_of(1)[0].digest, size)),
+    ):
+        pass
+    assert list((store.root / "ingest").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_on_the_way_keeps_what_has_arrived(mounted: Mount) -> None:
+    """ext2 cannot reserve: what was free at the beginning is taken by somebody else."""
+    folder = mounted("ext2")
+    store = DiskStore(folder)
+    blob, data = blob_of(4 * MIB)
+    with assembly_of(store, blob) as assembly:
+        assembly.write(0, data[:MIB])
+        assembly.keep(Extent(0, MIB))
+        fill(folder)
+        with pytest.raises(DiskFull, match=r"it needs 3,145,728 bytes more, \d+ are free") as caught:
+            assembly.write(MIB, data[MIB:])
+    assert "cache gc" in caught.value.hint
+    (folder / "filler").unlink()
+    with assembly_of(store, blob) as assembly:
+        assert assembly.missing() == [Extent(MIB, blob.size)]
+        assembly.write(MIB, data[MIB:])
+        assembly.publish()
+    assert store.blobs.path(blob.digest).read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", SHARING)
+def test_what_another_machine_left_is_copied_by_sharing(kind: str, mounted: Mount) -> None:
+    folder = mounted(kind)
+    store = DiskStore(folder, host=Host(name="elsewhere", boot="b0"))
+    blob, data = blob_of(2 * MIB)
+    with assembly_of(store, blob) as assembly:
+        assembly.write(0, data[:MIB])
+        assembly._journal.note("=", Extent(0, MIB))
+    for path in (folder / "ingest").rglob("*"):
+        os.utime(path, (1, 1))
+    with assembly_of(DiskStore(folder), blob) as assembly:
+        assert assembly.missing() == [Extent(MIB, blob.size)]
+        assembly.write(MIB, data[MIB:])
+        assembly.publish()
+    assert store.blobs.path(blob.digest).read_bytes() == data
