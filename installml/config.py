@@ -113,6 +113,16 @@ def _size(value: Any) -> int:
     return size
 
 
+def _part(value: Any) -> int:
+    try:
+        size = _size(int(value) if isinstance(value, str) and value.isdigit() else value)
+    except TypeError:
+        size = -1
+    if size and not 1 << 20 <= size <= 1 << 30:
+        raise TypeError("a number of bytes from 1MiB to 1GiB, or 0 to choose by size and speed")
+    return size
+
+
 @dataclass(frozen=True, slots=True)
 class _Setting:
     """One setting: how its value is read, its default, and whether a project file may give it."""
@@ -125,8 +135,9 @@ class _Setting:
 SETTINGS: Mapping[str, _Setting] = {
     "home": _Setting(_text, ""),
     "registry.default": _Setting(_text, "", project=True),
-    "jobs": _Setting(_count, 4, project=True),
+    "jobs": _Setting(_count, 16, project=True),
     "limit_rate": _Setting(_rate, "", project=True),
+    "part_size": _Setting(_part, 0, project=True),
     "offline": _Setting(_flag, False, project=True),
     "insecure": _Setting(_names, ()),
     "runtime.index": _Setting(_text, ""),
@@ -236,6 +247,7 @@ class Settings:
             index=self.index(),
             jobs=self["jobs"],
             limit=self.limit(),
+            part_size=self["part_size"],
             offline=self["offline"],
             on_event=on_event,
             source_date_epoch=self._epoch(),

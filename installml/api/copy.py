@@ -72,6 +72,7 @@ def _copied(place: Source, root: Descriptor, tag: str, source: str, destination:
             tags=[pointer or tag or str(root.digest)],
             jobs=session.jobs,
             limit=session.limit,
+            part_size=session.part_size,
             on_event=session.on_event,
         )
     manifest = read_manifest(place, root)

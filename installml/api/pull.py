@@ -86,6 +86,7 @@ def bring(found: Found, session: Session) -> Brought:
             phase="downloading",
             delta=delta,
             limit=session.limit,
+            part_size=session.part_size,
         )
     reused = delta.taken if delta is not None else 0
     if reused:

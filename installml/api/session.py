@@ -37,8 +37,9 @@ class Session:
         credentials: Where logins are kept.
         default_registry: Host and optional path prefix that bare names refer to; empty for none.
         index: Where wheels for runtime environments come from.
-        jobs: Most blobs moved at the same time.
+        jobs: Most connections at the same time.
         limit: Ceiling on bytes a second, shared by all that this session moves; None for no limit.
+        part_size: Bytes asked for in one request; 0 to choose by size and speed.
         offline: Use nothing but this machine.
         on_event: Told what happens.
         clock: Seconds since the epoch.
@@ -55,8 +56,9 @@ class Session:
     credentials: CredentialStore
     index: Index
     default_registry: str = field(default="", repr=False)
-    jobs: int = 4
+    jobs: int = 16
     limit: Rate | None = None
+    part_size: int = 0
     offline: bool = False
     on_event: Listener = ignore
     clock: Callable[[], float] = time.time

@@ -112,7 +112,7 @@ InsecureOpt = Annotated[
 ]
 JobsOpt = Annotated[
     int | None,
-    typer.Option("--jobs", metavar="N", help="Most blobs moved at once.", min=1, max=64, rich_help_panel=_PANEL),
+    typer.Option("--jobs", metavar="N", help="Most connections at once.", min=1, max=64, rich_help_panel=_PANEL),
 ]
 LimitRateOpt = Annotated[
     str,

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
 
@@ -87,6 +87,7 @@ def copy(
     phase: str = "copying",
     delta: Delta | None = None,
     limit: Rate | None = None,
+    part_size: int = 0,
     tuning: Tuning | None = None,
 ) -> Copied:
     """Bring ``root`` and all below it from ``source`` to ``destination``.
@@ -101,7 +102,8 @@ def copy(
         phase: What the caller calls this, for people.
         delta: Chunk indexes, and what is on this machine already; used where blobs come in parts.
         limit: A ceiling on bytes a second.
-        tuning: What the download engine takes for given; for tests and odd networks.
+        part_size: Bytes asked for in one request where blobs come in parts; 0 to choose by size and speed.
+        tuning: What the download engine takes for given, but for the size of parts.
 
     Returns:
         What was moved and what was there.
@@ -112,7 +114,8 @@ def copy(
         InstallMLError: Whatever the places raise; what arrived whole stays, nothing is tagged.
     """
     tally = _Tally()
-    _Mover(source, destination, jobs, on_event, tally, phase, delta, limit, tuning).walk(root)
+    tuned = replace(tuning or Tuning(), part=part_size)
+    _Mover(source, destination, jobs, on_event, tally, phase, delta, limit, tuned).walk(root)
     for tag in tags:
         destination.tag(root, tag)
     return Copied(root, dict(tally.outcomes), tally.moved)
@@ -131,7 +134,7 @@ class _Mover:
         phase: str,
         delta: Delta | None,
         limit: Rate | None,
-        tuning: Tuning | None,
+        tuning: Tuning,
     ) -> None:
         self._source = source
         self._destination = destination

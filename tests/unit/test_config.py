@@ -24,6 +24,7 @@ VALUES = {
     "registry.default": ("flag.example", "env.example", "project.example", "user.example"),
     "jobs": (1, 2, 3, 5),
     "limit_rate": ("1M", "2MiB/s", "30Mbit/s", "400kB/s"),
+    "part_size": (1 << 20, 2 << 20, 3 << 20, 4 << 20),
     "offline": (True, True, True, True),
     "insecure": (("flag.example",), ("env.example",), None, ("user.example",)),
     "runtime.index": ("https://flag.example", "https://env.example", None, "https://user.example"),
@@ -274,7 +275,7 @@ def test_the_environment_that_was_given_counts_and_not_the_process_s_own(
     monkeypatch.setenv("XDG_DATA_HOME", str(other))
     monkeypatch.setenv("INSTALLML_JOBS", "8")
     settings = load(EMPTY, environ(user), folder=project)
-    assert settings["jobs"] == 4
+    assert settings["jobs"] == 16
     assert settings.home.is_relative_to(user)
 
 
