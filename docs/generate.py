@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import installml  # noqa: E402
+from installml import events  # noqa: E402
 from installml.api import results  # noqa: E402
 from installml.cli import result as cli_results  # noqa: E402
 from installml.cli.app import GROUPS, VERBS, command  # noqa: E402
@@ -181,7 +182,18 @@ def json_forms() -> str:
     text += "ISO 8601 in UTC, digests `sha256:<hex>`. Numbers that JSON lacks (NaN, infinity) are text.\n\n"
     text += table(("Verb", "Document"), [(f"`{verb}`", _linked(kind)) for verb, kind in _answers()])
     text += "An error, of any verb, is one of these:\n\n" + ERROR_FORM
-    return text + "".join(_form(kind) for kind in _kinds()).rstrip() + "\n"
+    text += "".join(_form(kind) for kind in _kinds())
+    text += (
+        "## Progress\n\n`--progress json` writes one of these a line on standard output while a verb works, and the\n"
+    )
+    text += "verb's own document, or an error, as the last line. Advances of one blob are added up for a fifth of a\n"
+    text += "second. Kinds may be added; skip those that you do not know.\n\n"
+    return text + "".join(_form(kind) for kind in _events()).rstrip() + "\n"
+
+
+def _events() -> list[type]:
+    found = [value for value in vars(events).values() if isinstance(value, type) and issubclass(value, events.Event)]
+    return sorted((kind for kind in found if kind is not events.Event), key=lambda kind: kind.__name__)
 
 
 ERROR_FORM = "## Error\n\n" + table(
@@ -240,12 +252,13 @@ def _form(kind: type) -> str:
         for field in dataclasses.fields(kind)
         if field.repr
     ]
-    if issubclass(kind, results.Result):
+    if issubclass(kind, (results.Result, events.Event)):
         rows = [("`schemaVersion`", "integer", "1"), ("`kind`", "string", f"`{kind.__name__}`"), *rows]
     return f"## {kind.__name__}\n\n{_sentence(kind)}\n\n" + table(("Field", "Type", "Meaning"), rows)
 
 
 FIELDS: Mapping[str, str] = {
+    "advance": "Bytes more than before.",
     "answer": "The digit that the model read.",
     "address": "What stands before the first slash of a reference.",
     "blobs": "Number of blobs by outcome: `copied`, `exists`, `mounted`.",
@@ -306,6 +319,11 @@ FIELDS: Mapping[str, str] = {
     "value": "Text, number, boolean or list.",
     "version": "The package's version.",
     "wheels": "Wheels that the runtime environment took.",
+    "BlobChecked.digest": "The blob.",
+    "BlobDone.digest": "The blob.",
+    "BlobDone.size": "Its bytes.",
+    "BlobDone.title": "Its file's path, for people.",
+    "BlobProgress.digest": "The blob.",
     "CachePath.path": "The store's folder.",
     "CacheUsage.packages": "Bytes of packages, needed or not.",
     "Collection.blobs": "Number of blobs removed.",
@@ -318,6 +336,7 @@ FIELDS: Mapping[str, str] = {
     "InfoResult.files": "The packaged files.",
     "InstallResult.size": "Bytes of its files.",
     "ListEntry.installed": "Whether it is installed.",
+    "Notice.message": "In words.",
     "PredictResult.name": "The model's name.",
     "SettingValue.name": "Dotted name of the setting.",
     "UninstallResult.path": "The folder that is gone.",

@@ -213,7 +213,12 @@ def test_settings_name_their_origin(run: Run, tmp_path: Path) -> None:
 
 
 def test_nothing_runs_at_first(run: Run) -> None:
-    assert run("ps", "--format", "json").json == {"schemaVersion": 1, "kind": "ServerList", "servers": []}
+    assert run("ps", "--format", "json").json == {
+        "schemaVersion": 1,
+        "kind": "ServerList",
+        "servers": [],
+        "transfers": [],
+    }
     assert run("logs", "nothing").code == 1
     assert run("stop", "nothing").code == 1
     assert run("stop", "--all").code == 0
