@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..digest import Digest, hash_stream
+from ..digest import Digest
 from ..errors import RecipeInvalid, StoreError, UsageError
 from ..events import Notice
-from ..packing.assemble import BuiltPackage, Taker, assemble
+from ..packing.assemble import BuiltPackage, assemble
+from ..packing.chunking import Chunking
+from ..packing.hashing import Hash, Keep, Reading, Taker
+from ..packing.memory import DigestMemory
 from ..packing.provenance import commit_time
 from ..packing.recipe import load_recipe
 from ..packing.select import Selection, select
 from ..reference import Reference
 from ..runtime.errors import IndexUnreachable, WheelsMissing
 from ..runtime.lock import ENGINE_REQUIREMENTS, WORKER, check_lock, is_locked, lock
+from ..spec.chunks import LARGE
 from ..spec.media import LOCK_PATH
 from ..spec.recipe import Recipe, tag_of
 from ..spec.runtime import RuntimeManifest
@@ -58,7 +62,7 @@ def build(folder: str | Path, *, tag: str = "", to: str = "", session: Session =
     store = session.store
     store.prepare()
     with store.lease():
-        package = made(Path(folder), session, store.blobs.take)
+        package = made(Path(folder), session, Keep(store.blobs))
         copy(package, session.local(reference), package.root, tags=[reference.tag])
     return BuildResult(
         reference=reference.with_digest(package.root.digest),
@@ -84,8 +88,16 @@ def named(tag: str, recipe: Recipe, session: Session) -> Reference:
     return reference if reference.tag else reference.with_tag(tag_of(recipe.version))
 
 
-def made(folder: Path, session: Session, take: Taker = hash_stream) -> BuiltPackage:
-    """Return the package that ``folder`` makes, reading each file once through ``take``."""
+def made(folder: Path, session: Session, taker: Taker | None = None) -> BuiltPackage:
+    """Return the package that ``folder`` makes.
+
+    A file is read once; not at all when it has not been touched since its digest was learnt by an earlier build.
+
+    Args:
+        folder: The model folder.
+        session: Collaborators.
+        taker: What becomes of the bytes while they are read; they are only hashed when None.
+    """
     recipe = load_recipe(folder)
     weights = frozenset({recipe.runtime.model} - {""})
     selection = select(folder, recipe.files, weights)
@@ -114,7 +126,12 @@ def made(folder: Path, session: Session, take: Taker = hash_stream) -> BuiltPack
         runtime,
         lock=locked,
         created=created if created is not None else commit_time(folder),
-        take=take,
+        reading=Reading(
+            taker or Hash(),
+            memory=DigestMemory.at(session.home, folder),
+            observe=Chunking(session.store.chunks.write),
+            observed=lambda digest, size: size < LARGE or session.store.chunks.read(digest, size) is not None,
+        ),
         on_event=session.on_event,
     )
 

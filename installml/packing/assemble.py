@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from ..digest import Digest, Readable, hash_stream
+from ..digest import Digest, Readable
 from ..errors import NotFound, RecipeInvalid, SourceChanged
-from ..events import BlobDone, BlobProgress, BlobStarted, Listener, Phase, ignore
+from ..events import Listener, ignore
 from ..spec.canonical import MAX_MANIFEST, canonical
 from ..spec.descriptor import Descriptor
 from ..spec.hardware import HardwareManifest
@@ -42,21 +39,13 @@ from ..spec.media import (
 from ..spec.package import file_annotations
 from ..spec.recipe import Recipe, tag_of
 from ..spec.runtime import RuntimeManifest
-from ..store.files import disk_errors
+from .hashing import Hash, Hashed, Reading, hash_files, open_source
+from .memory import Identity
 from .select import Selected, Selection
 
-__all__ = ["BuiltPackage", "Taker", "assemble"]
+__all__ = ["BuiltPackage", "assemble"]
 
-Taker = Callable[[Readable], tuple[Digest, int]]
-"""Reads a stream to its end once and returns digest and size; may keep the bytes on the way."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A file as it was when it was hashed."""
-
-    path: Path
-    identity: tuple[int, ...]
+_ONLY_HASH = Reading(Hash())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +66,7 @@ class BuiltPackage:
     runtime: RuntimeManifest
     notices: tuple[str, ...]
     _memory: dict[Digest, bytes] = field(repr=False, compare=False)
-    _files: dict[Digest, _Seen] = field(repr=False, compare=False)
+    _files: dict[Digest, Hashed] = field(repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.recipe.name}:{self.tag}"
@@ -96,12 +85,24 @@ class BuiltPackage:
         seen = self._files.get(descriptor.digest)
         if seen is None:
             raise NotFound(f"{self} has no {descriptor.digest}", subject=str(descriptor.digest))
-        with _open(seen.path) as file:
-            if _identity(file) != seen.identity:
-                raise SourceChanged(str(seen.path))
+        with open_source(seen.source) as file:
+            _check(file, seen)
             yield file
-            if _identity(file) != seen.identity:
-                raise SourceChanged(str(seen.path))
+            _check(file, seen)
+
+    @contextlib.contextmanager
+    def open_file(self, descriptor: Descriptor) -> Iterator[BinaryIO | None]:
+        """Open the file of a blob; None for a small document, which is in memory only."""
+        if descriptor.digest in self._memory:
+            yield None
+            return
+        with self.fetch(descriptor) as file:
+            yield cast(BinaryIO, file)
+
+    def proved(self, descriptor: Descriptor, file: BinaryIO) -> bool:
+        """Return whether ``file`` is as it was when it was hashed."""
+        seen = self._files.get(descriptor.digest)
+        return seen is not None and Identity.of(file) == seen.identity
 
     def resolve(self, pointer: str) -> Descriptor:
         """Return the manifest, whose tag is the version."""
@@ -110,22 +111,9 @@ class BuiltPackage:
         return self.root
 
 
-def _open(path: Path) -> BinaryIO:
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    with disk_errors(path):
-        return os.fdopen(os.open(path, flags), "rb", buffering=0)
-
-
-def _identity(file: BinaryIO) -> tuple[int, ...]:
-    status = os.fstat(file.fileno())
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class _Hashed:
-    layer: Descriptor
-    digest: Digest
-    seen: _Seen
+def _check(file: BinaryIO, seen: Hashed) -> None:
+    if Identity.of(file) != seen.identity:
+        raise SourceChanged(str(seen.source))
 
 
 def assemble(
@@ -135,7 +123,7 @@ def assemble(
     *,
     lock: bytes = b"",
     created: int | None = None,
-    take: Taker = hash_stream,
+    reading: Reading = _ONLY_HASH,
     on_event: Listener = ignore,
 ) -> BuiltPackage:
     """Return the package of a folder.
@@ -146,7 +134,7 @@ def assemble(
         runtime: Resolved runtime manifest, without the lock's digest.
         lock: Requirements locked with hashes, or empty.
         created: Seconds since the epoch of the source's last change; None leaves the date out.
-        take: What happens to each file's bytes while they are read, once.
+        reading: How its files are read, and what becomes of their bytes.
         on_event: Told what happens.
 
     Raises:
@@ -156,9 +144,10 @@ def assemble(
     memory: dict[Digest, bytes] = {}
 
     def small(data: bytes, media_type: str, annotations: dict[str, str] | None = None) -> Descriptor:
-        digest, size = take(io.BytesIO(data))
+        digest = Digest.of(data)
+        reading.taker.small(data)
         memory[digest] = data
-        return Descriptor(media_type, digest, size, annotations or {})
+        return Descriptor(media_type, digest, len(data), annotations or {})
 
     if lock:
         runtime = replace(runtime, lock=Digest.of(lock))
@@ -169,8 +158,8 @@ def assemble(
         (Role.CONFIG, path, small(data, layer_media_type(Role.CONFIG), file_annotations(path, len(data))))
         for path, data in documents.items()
     ]
-    hashed = _hash_files(selection.files, take, on_event)
-    rows = own + [(file.role, file.path, result.layer) for file, result in zip(selection.files, hashed, strict=True)]
+    hashed = hash_files(selection.files, reading, on_event)
+    rows = own + [(file.role, file.path, _layer(file, one)) for file, one in zip(selection.files, hashed, strict=True)]
     order = list(Role)
     layers = tuple(layer for _, _, layer in sorted(rows, key=lambda row: (order.index(row[0]), row[1])))
     config = small(canonical(_model_config(recipe, layers, created)), MODEL_CONFIG)
@@ -180,48 +169,13 @@ def assemble(
         hint = "Exclude files, or pack many small ones into an archive of their own."
         raise RecipeInvalid(str(recipe.name), [f"the manifest has {len(data)} bytes, over {MAX_MANIFEST}"], hint=hint)
     root = small(data, IMAGE_MANIFEST)
-    files = {result.digest: result.seen for result in hashed if result.digest not in memory}
+    files = {one.digest: one for one in hashed if one.digest not in memory}
     return BuiltPackage(recipe, root, manifest, runtime, selection.notices, memory, files)
 
 
-def _hash_files(files: tuple[Selected, ...], take: Taker, on_event: Listener) -> list[_Hashed]:
-    on_event(Phase("hashing", count=len(files), size=sum(file.size for file in files)))
-    with ThreadPoolExecutor(os.cpu_count() or 2, "hash") as pool:
-        futures = [pool.submit(_hash_file, file, take, on_event) for file in files]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-
-
-def _hash_file(file: Selected, take: Taker, on_event: Listener) -> _Hashed:
-    with _open(file.source) as stream:
-        before = _identity(stream)
-        on_event(BlobStarted(file.path, file.path, file.size))
-        digest, size = take(_Reported(stream, file.path, on_event))
-        if _identity(stream) != before or size != before[2]:
-            raise SourceChanged(file.path)
-    on_event(BlobDone(file.path, file.path, size, "copied"))
-    annotations = file_annotations(file.path, size)
-    layer = Descriptor(layer_media_type(file.role), digest, size, annotations)
-    return _Hashed(layer, digest, _Seen(file.source, before))
-
-
-class _Reported:
-    """A stream that reports what is read of it."""
-
-    def __init__(self, stream: Readable, title: str, on_event: Listener) -> None:
-        self._stream = stream
-        self._title = title
-        self._on_event = on_event
-
-    def read(self, size: int = -1, /) -> bytes:
-        block = self._stream.read(size)
-        if block:
-            self._on_event(BlobProgress(self._title, len(block)))
-        return block
+def _layer(file: Selected, hashed: Hashed) -> Descriptor:
+    size = hashed.identity.size
+    return Descriptor(layer_media_type(file.role), hashed.digest, size, file_annotations(file.path, size))
 
 
 def _timestamp(created: int) -> str:

@@ -14,9 +14,10 @@ import pytest
 from installml.api.build import made
 from installml.api.session import Session
 from installml.config import load
-from installml.digest import Digest, hash_stream
+from installml.digest import Digest
 from installml.errors import RecipeInvalid, SourceChanged
 from installml.packing import select as selecting
+from installml.packing.hashing import Hash, Keep, Opened
 from installml.spec.media import MODEL_CONFIG, MODEL_MANIFEST
 from installml.store.memory import MemoryStore
 from installml.store.verified import read_verified
@@ -82,7 +83,7 @@ def test_the_order_in_which_a_folder_is_listed_does_not_matter(
     folder = write_model(tmp_path / "model")
     before = made(folder, session).root.digest
     real = os.scandir
-    monkeypatch.setattr(selecting.os, "scandir", lambda path: reversed(list(real(path))))
+    monkeypatch.setattr(os, "scandir", lambda path: reversed(list(real(path))))
     assert made(folder, session).root.digest == before
 
 
@@ -162,27 +163,28 @@ def test_a_file_that_changes_while_it_is_hashed_is_refused(tmp_path: Path, sessi
     folder = write_model(tmp_path / "model")
     path = folder / "model.safetensors"
 
-    def meddle(stream: object) -> tuple[Digest, int]:
-        result = hash_stream(stream)  # type: ignore[arg-type]
-        if result[1] == 16384:
-            with path.open("ab") as file:
-                file.write(b"more")
-        return result
+    class Meddling(Hash):
+        def take(self, opened: Opened) -> Digest:
+            if opened.path == "model.safetensors":
+                opened.read(100)
+                with path.open("ab") as file:
+                    file.write(b"more")
+            return super().take(opened)
 
     with pytest.raises(SourceChanged, match=r"model\.safetensors"):
-        made(folder, session, meddle)
+        made(folder, session, Meddling())
 
 
 def test_each_file_is_read_once_while_building_into_the_store(tmp_path: Path, session: Session) -> None:
     folder = write_model(tmp_path / "model")
     read: list[int] = []
 
-    def counting(stream: object) -> tuple[Digest, int]:
-        digest, size = session.store.blobs.take(stream)  # type: ignore[arg-type]
-        read.append(size)
-        return digest, size
+    class Counting(Keep):
+        def take(self, opened: Opened) -> Digest:
+            read.append(opened.identity.size)
+            return super().take(opened)
 
-    package = made(folder, session, counting)
+    package = made(folder, session, Counting(session.store.blobs))
     (folder / "model.safetensors").unlink()  # whatever is needed from now on is in the store
     local = session.store.repository("local", "acme/sentiment")
     copy(package, local, package.root, tags=["1"])
