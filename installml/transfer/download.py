@@ -36,7 +36,7 @@ from typing import Protocol, cast
 from blake3 import blake3
 
 from ..digest import CHUNK, Digest, VerifyingReader
-from ..errors import DigestMismatch, InstallMLError, StoreUnusable
+from ..errors import DigestMismatch, InstallMLError, IntegrityError, StoreUnusable
 from ..events import BlobChecked, BlobProgress, BlobStarted, Listener, Notice, Waiting
 from ..registry.errors import (
     ConnectionLost,
@@ -53,7 +53,7 @@ from ..spec.chunks import ChunkIndex
 from ..spec.descriptor import Descriptor
 from ..spec.extents import Extent, Extents
 from ..spec.media import ANNOTATION_TITLE
-from ..store.protocol import Assembler, Assembly, Destination, RangeFetcher, Span
+from ..store.protocol import Assembler, Assembly, Destination, Doubter, RangeFetcher, Span
 from .delta import Delta
 from .landing import Landing
 from .pace import LONGEST_PAUSE, Pace
@@ -562,9 +562,10 @@ class Download:
             run.position = chunk.stop
 
     def _wrong(self, blob: _Blob, index: ChunkIndex, number: int, actual: bytes) -> None:
-        """A chunk is not what a signature vouches for: ask for it once more, then never again."""
+        """A chunk is not what a signature vouches for: ask for it once more, then only where it is elsewhere too."""
+        elsewhere = self._elsewhere(blob.descriptor)
         with self._lock:
-            again = number not in blob.suspects
+            again = elsewhere or number not in blob.suspects
             blob.suspects.add(number)
             if again:
                 blob.parts.give_back(index.extent(number))
@@ -585,7 +586,14 @@ class Download:
             self._opened(run, span)
             reader = _Through(lambda into: self._small_block(run, small, span, into), buffer)
             content = VerifyingReader(reader, descriptor.digest, descriptor.size, str(self._source))
-            self._destination.push(descriptor, content)
+            try:
+                self._destination.push(descriptor, content)
+            except IntegrityError:
+                if not self._elsewhere(descriptor):
+                    raise
+                raise ConnectionLost(
+                    f"{self._source} gave other bytes than it named", subject=str(self._source)
+                ) from None
         self._finish(small, "copied")
 
     def _small_block(self, run: _Run, small: _Small, span: Span, into: memoryview) -> int:
@@ -805,17 +813,22 @@ class Download:
             actual, told = self._hash(landing, told)
             if actual is None or actual == digest:
                 return actual is not None
+            elsewhere = self._elsewhere(blob.descriptor)
             index = self._index(blob.descriptor) if not mended else None
             bad = landing.wrong(index) if index is not None else []
             for extent in bad:
                 landing.forget(extent)
             if not bad:
                 landing.discard()
-                if not local:
+                if not (local or elsewhere):
                     raise DigestMismatch(str(digest), str(actual), str(self._source))
                 local = False
             mended = True
             self._ask_for(blob, landing)
+
+    def _elsewhere(self, descriptor: Descriptor) -> bool:
+        """Say that what came was wrong; return whether the next attempt gets it from another place."""
+        return isinstance(self._source, Doubter) and self._source.doubt(descriptor)
 
     def _hash(self, landing: Landing, told: int) -> tuple[Digest | None, int]:
         """Follow the front; return the digest of the whole, None when the copy ended before, and what was told."""

@@ -8,7 +8,7 @@ The rules are those of congestion control (RFC 5681, 3.1), with connections in t
 - *Hold*: then change seldom. From time to time try more, or fewer, and keep what is better; each trial that failed
   makes the time until the next one longer, so that trials cost little.
 - *Cut*: a registry that says 429 or 503 gets half as many. What was asked before the cut and is refused after it
-  belongs to the same cut. From there the number grows by one at a time.
+  belongs to the same cut. From there the number grows by one at a time, and waits long below where it was refused.
 - Throughput that falls clearly without such a word is a reason to try half as many; if that does not help, the number
   comes back: a slow link is no reason to open fewer connections.
 """
@@ -33,6 +33,8 @@ WINDOWS = 2
 SHORTEST_TRIAL_WAIT = 2.0
 LONGEST_TRIAL_WAIT = 30.0
 """Seconds between trials: doubled by each that failed."""
+SETTLED_TRIAL_WAIT = 8.0
+"""Seconds until the first trial with fewer where every doubling has paid."""
 SMOOTHING = 0.3
 """Weight of the newest measurement in the usual throughput."""
 LONGEST_PAUSE = 600.0
@@ -64,14 +66,14 @@ class Pace:
         self._mode = _Mode.START
         self._seen: list[float] = []
         self._skip = True
-        self._before = (0, 0.0)  # connections and throughput that a trial is compared with
+        self._before = (self.limit, 0.0)  # connections and throughput that a trial is compared with
         self._usual = 0.0
         self._low = 0
         self._trial_at = float("inf")
         self._trial_wait = SHORTEST_TRIAL_WAIT
         self._next_trial = _Mode.FEWER
         self._cut_at = float("-inf")
-        self._careful = False  # the registry has said that there is a ceiling: grow by one
+        self._refused_at: int | None = None  # connections that were too many: from then on grow by one
 
     def measured(self, now: float, rate: float) -> None:
         """Take note of the throughput of one window in which all ``limit`` connections had work.
@@ -102,10 +104,11 @@ class Pace:
         if asked_at < self._cut_at:
             return
         self._cut_at = now
-        self._careful = True
+        self._refused_at = self.limit
         self._set(max(1, self.limit // 2))
-        self._rest(now, failed=False)
+        self._usual = 0.0
         self._next_trial = _Mode.MORE
+        self._rest(now, SHORTEST_TRIAL_WAIT)
 
     def _judge(self, now: float, rate: float) -> None:
         """Compare a trial, or a step of the start, with what was before it."""
@@ -116,17 +119,26 @@ class Pace:
                 self._set(min(self.cap, self.limit * 2))
                 return
             kept = rate > before * GAIN
+            wait = SETTLED_TRIAL_WAIT if kept else SHORTEST_TRIAL_WAIT
         else:
             kept = rate > before * (GAIN if self._mode is _Mode.MORE else KEEP)
+            wait = SHORTEST_TRIAL_WAIT if kept else min(LONGEST_TRIAL_WAIT, self._trial_wait * 2)
         if not kept:
             self._set(limit)
         self._usual = rate if kept else before
-        self._next_trial = self._mode if kept and self._mode is not _Mode.START else self._other()
-        self._rest(now, failed=not kept and self._mode is not _Mode.START)
+        self._next_trial = self._following(kept)
+        self._rest(now, wait)
 
-    def _other(self) -> _Mode:
-        """Return the direction of the next trial: fewer after the start and after more, more after fewer."""
-        return _Mode.MORE if self._mode is _Mode.FEWER else _Mode.FEWER
+    def _following(self, kept: bool) -> _Mode:
+        """Return the direction of the next trial: the same while it pays, else the other.
+
+        A registry that has refused has said by itself where it is enough: fewer are not tried.
+        """
+        if self._refused_at is not None:
+            return _Mode.MORE
+        if self._mode is _Mode.START or (self._mode is _Mode.MORE) != kept:
+            return _Mode.FEWER
+        return _Mode.MORE
 
     def _hold(self, now: float, rate: float) -> None:
         self._seen.clear()
@@ -141,13 +153,15 @@ class Pace:
         if self._next_trial is _Mode.FEWER and self.limit == 1:
             self._next_trial = _Mode.MORE
         if self._next_trial is _Mode.MORE and self.limit == self.cap:
+            if self._refused_at is not None:
+                return
             self._next_trial = _Mode.FEWER
         if self.cap > 1:
             self._try(self._next_trial)
 
     def _try(self, direction: _Mode) -> None:
         self._before = (self.limit, self._usual)
-        step = 1 if self._careful else max(1, self.limit // 2)
+        step = 1 if self._refused_at is not None else max(1, self.limit // 2)
         self._set(min(self.cap, self.limit + step) if direction is _Mode.MORE else max(1, self.limit // 2))
         self._mode = direction
         self._low = 0
@@ -157,9 +171,13 @@ class Pace:
         self.limit = limit
         self._seen.clear()
 
-    def _rest(self, now: float, *, failed: bool) -> None:
+    def _rest(self, now: float, wait: float) -> None:
+        """Hold for ``wait`` seconds, longer right below where the registry has refused."""
         self._mode = _Mode.HOLD
         self._seen.clear()
         self._low = 0
-        self._trial_wait = min(LONGEST_TRIAL_WAIT, self._trial_wait * 2) if failed else SHORTEST_TRIAL_WAIT
+        if self._refused_at is not None and self.limit > self._refused_at:
+            self._refused_at = self.limit  # it takes more by now
+        near = self._refused_at is not None and self.limit + 1 == self._refused_at
+        self._trial_wait = LONGEST_TRIAL_WAIT if near else wait
         self._trial_at = now + self._trial_wait
