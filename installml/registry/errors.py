@@ -11,6 +11,7 @@
     ├── TLSFailed                     no trusted encrypted connection
     │   └── PlainServer                  https was spoken to a server that speaks plain http
     ├── ProxyFailed                   the proxy between us said no
+    │   └── SocksMissing                 a SOCKS proxy is set, and what speaks to it is not installed
     ├── RedirectRefused               a redirect that must not be followed
     └── Offline                       the caller asked for no network
     RegistryError                  1  a registry answered, and its answer is no
@@ -60,6 +61,7 @@ __all__ = [
     "Refused",
     "RegistryError",
     "ServerFailed",
+    "SocksMissing",
     "TLSFailed",
     "TimedOut",
     "TooLarge",
@@ -127,6 +129,13 @@ class ProxyFailed(TransportError):
 
     reference = "proxy-failed"
     default_hint = "Check HTTPS_PROXY and HTTP_PROXY, or name the registry in NO_PROXY."
+
+
+class SocksMissing(ProxyFailed):
+    """A SOCKS proxy is set, and the optional package that speaks to one is not installed."""
+
+    reference = "socks-missing"
+    default_hint = "pip install 'installml[socks]'"
 
 
 class RedirectRefused(TransportError):

@@ -32,6 +32,7 @@ from .errors import (
     PlainServer,
     ProxyFailed,
     RedirectRefused,
+    SocksMissing,
     TimedOut,
     TLSFailed,
     TransportError,
@@ -378,6 +379,7 @@ class HttpClient:
         def lower(error: BaseException) -> TransportError:
             return _translate(error, host, proxied=bool(proxy))
 
+        _check_socks(proxy, host)
         try:
             adapter = self._adapter(request.settings)
             prepared = requests.Request(request.method, request.url, headers=self._headers(request)).prepare()
@@ -390,6 +392,9 @@ class HttpClient:
                 raise body.failure from None
             # "from None": the lower errors spell whole URLs, signatures of pre-signed ones included.
             raise lower(error) from None
+        if proxy and raw.status_code == _PROXY_WANTS_LOGIN:
+            raw.close()
+            raise _proxy_login(host)
         return Response(raw, request.url, lower, self.clock)
 
     def _headers(self, request: Request) -> dict[str, str]:
@@ -399,7 +404,7 @@ class HttpClient:
         """Return the proxies that apply to ``url``: one entry or none."""
         parts = urlsplit(url)
         proxy = self.network.proxies.get(parts.scheme) or self.network.proxies.get("all")
-        if not proxy or bypasses_proxy(parts.netloc, self.network.no_proxy):
+        if not proxy or bypasses_proxy(parts.netloc, self.network.no_proxy, origin(parts)[2]):
             return {}
         return {parts.scheme: proxy if "://" in proxy else f"http://{proxy}"}
 
@@ -444,6 +449,8 @@ def _new_adapter(context: ssl.SSLContext) -> HTTPAdapter:
 
         def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
             known = proxy in self.proxy_manager
+            if not proxy.lower().startswith("socks"):
+                more["proxy_ssl_context"] = context  # a proxy that is spoken to by https is believed as a host is
             manager = super().proxy_manager_for(proxy, **more, ssl_context=context)
             return manager if known else sends_files(manager)
 
@@ -499,6 +506,25 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting.extend(e for e in linked if isinstance(e, BaseException))
 
 
+def _check_socks(proxy: Mapping[str, str], host: str) -> None:
+    """Refuse to use a SOCKS proxy without the optional package that requests needs for it."""
+    if any(url.lower().startswith("socks") for url in proxy.values()):
+        from importlib.util import find_spec
+
+        if find_spec("socks") is None:
+            raise SocksMissing(f"the SOCKS proxy for {host} needs a package that is not installed", subject=host)
+
+
+_PROXY_WANTS_LOGIN = 407
+_TUNNEL_407 = "Tunnel connection failed: 407"
+"""How http.client says that a proxy refuses to open a tunnel for want of credentials."""
+
+
+def _proxy_login(host: str) -> ProxyFailed:
+    hint = "Put name and password into the proxy's address: HTTPS_PROXY=http://NAME:PASSWORD@PROXY:PORT"
+    return ProxyFailed(f"the proxy for {host} does not let us in without the right name and password", hint=hint)
+
+
 def _translate(error: BaseException, host: str, *, proxied: bool) -> TransportError:
     """Return our error for one of requests', urllib3's or the system's. Their texts carry URLs; ours do not."""
     import ssl
@@ -510,7 +536,9 @@ def _translate(error: BaseException, host: str, *, proxied: bool) -> TransportEr
     def find(*kinds: type[BaseException]) -> Any:
         return next((cause for cause in causes if isinstance(cause, kinds)), None)
 
-    if proxied and find(lower.ProxyError):
+    if proxied and any(isinstance(c, OSError) and _TUNNEL_407 in str(c) for c in causes):
+        return _proxy_login(host)
+    if proxied and (find(lower.ProxyError) or any(type(c).__module__ == "socks" for c in causes)):
         return ProxyFailed(f"the proxy for {host} cannot be used", subject=host)
     if find(ssl.SSLError, lower.SSLError):
         return _tls(find(ssl.SSLError), host)

@@ -116,29 +116,41 @@ def zone(address: str) -> str:
     return "public" if ip.is_global else "private"
 
 
-def bypasses_proxy(host: str, no_proxy: str) -> bool:
+def bypasses_proxy(host: str, no_proxy: str, port: int = 0) -> bool:
     """Return whether ``host`` (``name`` or ``name:port``) is reached without a proxy.
 
     Args:
         host: The host asked for. Loopback names never go through a proxy.
-        no_proxy: Comma-separated names (with all below them), ``*``, addresses or CIDR ranges, each with an
-            optional port: the habit that curl, Go and Python share.
+        no_proxy: Names (with all below them), ``*``, addresses or CIDR ranges, each with an optional port, separated
+            by commas or blanks: the habit that curl, Go and Python share.
+        port: The port when ``host`` names none.
     """
     name = hostname(host)
     if is_loopback(name):
         return True
-    entries = [entry.strip().lower() for entry in no_proxy.split(",")]
-    return any(entry and _matches(name, host, entry) for entry in entries)
+    port = _port(host) or port
+    return any(_matches(name, port, entry) for entry in no_proxy.lower().replace(",", " ").split())
 
 
-def _matches(name: str, host: str, entry: str) -> bool:
-    if entry == "*" or entry == host:
+def _port(host: str) -> int:
+    try:
+        return 0 if _address(host) else urlsplit(f"//{host}").port or 0
+    except ValueError:
+        return 0
+
+
+def _matches(name: str, port: int, entry: str) -> bool:
+    if entry == "*":
         return True
+    if "/" not in entry and (wanted := _port(entry)):
+        if wanted != port:
+            return False
+        entry = entry.rpartition(":")[0]
     address = _address(name)
     if address is not None:
         return _in_network(address, entry)
     suffix = entry.removeprefix("*").lstrip(".").rstrip(".")
-    return name == suffix or name.endswith(f".{suffix}")
+    return bool(suffix) and (name == suffix or name.endswith(f".{suffix}"))
 
 
 def _in_network(address: ipaddress.IPv4Address | ipaddress.IPv6Address, entry: str) -> bool:

@@ -96,6 +96,10 @@ def test_addresses_fall_into_zones(address: str, expected: str) -> None:
         ("10.1.2.3:5000", "10.0.0.0/8"),
         ("10.1.2.3", "10.1.2.3"),
         ("[fd00::7]:5000", "fd00::/8"),
+        ("registry.acme.com:5000", ".acme.com:5000"),
+        ("[fd00::7]:5000", "[fd00::7]:5000"),
+        ("registry.acme.com", "other.org acme.com"),
+        ("Registry.ACME.com.", "acme.com"),
     ],
 )
 def test_no_proxy_is_honoured_as_curl_and_go_do(host: str, no_proxy: str) -> None:
@@ -110,6 +114,8 @@ def test_no_proxy_is_honoured_as_curl_and_go_do(host: str, no_proxy: str) -> Non
         ("registry.acme.com:5000", "registry.acme.com:6000"),
         ("11.1.2.3", "10.0.0.0/8"),
         ("registry.acme.com", ", ,"),
+        ("registry.acme.com:5000", "acme.com:443"),
+        ("registry.acme.com", "."),
     ],
 )
 def test_what_no_proxy_does_not_name_goes_through_the_proxy(host: str, no_proxy: str) -> None:
