@@ -1,6 +1,7 @@
 """The public test kit: what proves InstallML's own stores, and what tests of other people's code can stand on.
 
-- ``StoreContract``: inherit it, say how your place is made, and its promises are tested.
+- ``StoreContract``: inherit it, say how your place is made, and its promises are tested. ``AssemblerContract``: the
+  same for places that take blobs in pieces.
 - ``MemoryStore``, ``SettableClock`` and ``start`` (a real registry on loopback): doubles that are products.
 - ``installml.testing.quirky``: the same registry with the habits of other people's (chunks of 4 MiB, no referrers
   API, storage elsewhere, tokens that end ...), for clients that must get along with all of them.
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..store.memory import MemoryStore
 from .clock import SettableClock
-from .contract import StoreContract
+from .contract import AssemblerContract, StoreContract
 from .packages import Packed, package_bytes, small_package
 
 if TYPE_CHECKING:
     from ..registry_server import Faults, RunningRegistry, start
 
 __all__ = [
+    "AssemblerContract",
     "Faults",
     "MemoryStore",
     "Packed",

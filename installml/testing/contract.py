@@ -16,13 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from ..digest import CHUNK, Digest, Readable
 from ..errors import InstallMLError, IntegrityError, NotFound, ReferenceInvalid
 from ..spec.descriptor import Descriptor
+from ..spec.extents import Extent
 from ..spec.manifest import Index, Manifest
 from ..spec.media import EMPTY, IMAGE_INDEX, IMAGE_MANIFEST
-from ..store.protocol import Target
+from ..store.protocol import Assembler, Assembly, Target
 from ..store.verified import read_manifest, read_verified
 from .packages import package_bytes
 
-__all__ = ["StoreContract"]
+__all__ = ["AssemblerContract", "StoreContract"]
 
 _BLOB = "application/octet-stream"
 _NOTE = "application/vnd.example.note.v1+json"
@@ -351,6 +352,94 @@ class StoreContract(ABC):
         for descriptor, data in notes:
             target.push(descriptor, io.BytesIO(data))
         return [descriptor for descriptor, _ in notes]
+
+
+class AssemblerContract(ABC):
+    """What every place promises that takes blobs in pieces; see ``store.protocol.Assembler``."""
+
+    @abstractmethod
+    def target(self) -> Target:
+        """Return a new and empty place that is an ``Assembler`` as well."""
+
+    @contextlib.contextmanager
+    def _assembly(self, target: Target, data: bytes) -> Iterator[Assembly]:
+        assert isinstance(target, Assembler)
+        with target.assemble(_blob(data), stopped=lambda: False, on_wait=lambda reason: None) as assembly:
+            assert assembly is not None
+            yield assembly
+
+    def test_pieces_in_any_order_become_the_blob(self) -> None:
+        """The last one first."""
+        target, data = self.target(), bytes(range(256)) * 40
+        with self._assembly(target, data) as assembly:
+            for start in (9000, 3000, 0, 6000):
+                assembly.write(start, data[start : start + 3000])
+            assert assembly.missing() == []
+            assembly.publish()
+        assert read_verified(target, _blob(data)) == data
+
+    def test_nothing_exists_before_it_is_published(self) -> None:
+        """All bytes are there."""
+        target, data = self.target(), b"weights" * 100
+        with self._assembly(target, data) as assembly:
+            assembly.write(0, data)
+            assert not target.exists(_blob(data))
+        assert not target.exists(_blob(data))
+
+    def test_what_was_kept_is_there_for_the_next_attempt(self) -> None:
+        """The rest is missing."""
+        target, data = self.target(), b"weights" * 100
+        with self._assembly(target, data) as assembly:
+            assembly.write(100, data[100:300])
+            assembly.keep(Extent(100, 300))
+        with self._assembly(target, data) as assembly:
+            assert assembly.missing() == [Extent(0, 100), Extent(300, 700)]
+
+    def test_new_bytes_are_counted_once(self) -> None:
+        """However they came."""
+        with self._assembly(self.target(), b"0123456789") as assembly:
+            assert assembly.write(0, b"0123") == 4
+            assert assembly.write(2, b"2345") == 2
+            assert assembly.written(Extent(0, 8)) == 2
+            assert assembly.front() == 8
+
+    def test_what_is_forgotten_is_missing(self) -> None:
+        """And counts as new when it comes again."""
+        with self._assembly(self.target(), b"0123456789") as assembly:
+            assembly.write(0, b"0123456789")
+            assembly.forget(Extent(3, 5))
+            assert assembly.missing() == [Extent(3, 5)]
+            assert assembly.front() == 3
+            assert assembly.write(3, b"34") == 2
+
+    def test_what_is_thrown_away_is_not_there_for_the_next_attempt(self) -> None:
+        """Nor what was kept."""
+        target = self.target()
+        with self._assembly(target, b"0123456789") as assembly:
+            assembly.write(0, b"0123456789")
+            assembly.keep(Extent(0, 10))
+            assembly.discard()
+        with self._assembly(target, b"0123456789") as assembly:
+            assert assembly.missing() == [Extent(0, 10)]
+
+    def test_bytes_come_through_the_file_as_well(self) -> None:
+        """And are read back."""
+        with self._assembly(self.target(), b"0123456789") as assembly:
+            file = assembly.file()
+            file.seek(4)
+            file.write(b"4567")
+            assembly.written(Extent(4, 8))
+            buffer = bytearray(4)
+            assert assembly.read(4, memoryview(buffer)) == 4
+            assert buffer == b"4567"
+
+    def test_what_is_there_is_not_assembled(self) -> None:
+        """Whoever brought it."""
+        target, data = self.target(), b"0123456789"
+        target.push(_blob(data), io.BytesIO(data))
+        assert isinstance(target, Assembler)
+        with target.assemble(_blob(data), stopped=lambda: False, on_wait=lambda reason: None) as assembly:
+            assert assembly is None
 
 
 _VERSION = "org.opencontainers.image.version"

@@ -19,7 +19,7 @@ from installml.store.disk import DiskRepository, DiskStore
 from installml.store.gc import collect
 from installml.store.layout import LayoutStore
 from installml.store.protocol import Target
-from installml.testing import MemoryStore, StoreContract, start
+from installml.testing import AssemblerContract, MemoryStore, StoreContract, start
 
 
 class TestMemoryStore(StoreContract):
@@ -38,6 +38,15 @@ class TestDiskRepository(StoreContract):
     def settle(self, target: Target) -> None:
         assert isinstance(target, DiskRepository)
         collect(DiskStore(target.store.root, clock=lambda: time.time() + 10))
+
+
+class TestDiskAssembler(AssemblerContract):
+    @pytest.fixture(autouse=True)
+    def _in_folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    def target(self) -> Target:
+        return DiskStore(self.folder / "store").repository("localhost:5000", "acme/sentiment")
 
 
 class TestLayoutStore(StoreContract):
