@@ -241,7 +241,16 @@ _ROWS = (
         streaming=True,
         resume=True,
         referrers=Referrers.YES,
-        facts=(_STREAMS, _RESUMES, _HAS_REFERRERS_SPEC),
+        facts=(
+            _STREAMS,
+            Fact(
+                ("resume",),
+                "tells how far an upload is",
+                "an upload goes on where it was cut off",
+                "github.com/opencontainers/distribution-spec/issues/590",
+            ),
+            _HAS_REFERRERS_SPEC,
+        ),
     ),
     Quirks(
         Family.HARBOR,
