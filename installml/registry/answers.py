@@ -60,6 +60,7 @@ _BY_STATUS: dict[int, type[RegistryError]] = {
     403: Denied,
     404: NotFoundInRegistry,
     405: Unsupported,
+    408: ServerFailed,
     412: Refused,
     413: TooLarge,
     415: Refused,

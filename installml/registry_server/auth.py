@@ -70,6 +70,7 @@ class Tokens:
             "sub": subject,
             "iat": issued,
             "exp": issued + self.seconds,
+            "jti": secrets.token_hex(8),  # two tokens of one second must differ: a client does not offer one twice
             "access": [{"type": kind, "name": name, "actions": actions} for (kind, name), actions in grants.items()],
         }
         signed = f"{_pack({'alg': 'HS256', 'typ': 'JWT'})}.{_pack(claims)}"

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .running import Running, run
 
@@ -62,7 +62,12 @@ class Elsewhere:
         self._granted: dict[str, _Grant] = {}
 
     async def misbehave(self, inner: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the client to the other place."""
+        """Send the client to the other place, if the registry would have answered."""
+        refused = await _refused(inner, scope, receive)
+        if refused:
+            for message in refused:
+                await send(message)
+            return
         signature = secrets.token_urlsafe(16)
         with self._guard:
             self._granted[signature] = _Grant(inner, scope, self._uses)
@@ -107,6 +112,17 @@ class Elsewhere:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.place.stop()
+
+
+async def _refused(inner: ASGIApp, scope: Scope, receive: Receive) -> list[Message]:
+    """Return what ``inner`` says to the same question asked by HEAD, if that is a refusal."""
+    said: list[Message] = []
+
+    async def noting(message: Message) -> None:
+        said.append(message)
+
+    await inner({**scope, "method": "HEAD"}, receive, noting)
+    return said if said and said[0]["status"] >= 400 else []
 
 
 class _Grant:
