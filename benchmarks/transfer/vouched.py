@@ -8,6 +8,7 @@ folder's modules must not shadow others.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import sys
@@ -15,30 +16,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
 from installml.api.places import find_remote, full
 from installml.config import load
 from installml.digest import Digest
-from installml.spec.chunks import ChunkIndex
+from installml.packing.chunking import index_stream
+from installml.spec.chunks import ChunkIndex, parse_chunk_index
 from installml.spec.descriptor import Descriptor
 from installml.store.protocol import Assembly
 from installml.transfer import copy
 
-CHUNK = 1 << 20
-
 
 def make(out: Path, files: list[Path]) -> None:
-    """Write the index of files: by digest, the size and each chunk's BLAKE3 digest."""
+    """Write the indexes of files, by digest."""
     found = {}
     for path in files:
-        whole, chunks, size = hashlib.sha256(), [], 0
         with path.open("rb") as file:
-            while block := file.read(CHUNK):
-                whole.update(block)
-                chunks.append(blake3(block).hexdigest())
-                size += len(block)
-        found[whole.hexdigest()] = {"size": size, "chunks": "".join(chunks)}
+            digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
+            file.seek(0)
+            size = path.stat().st_size
+            data = index_stream(file, digest, size).to_bytes()
+        found[str(digest)] = {"size": size, "index": base64.b64encode(data).decode()}
     out.write_text(json.dumps(found))
 
 
@@ -50,10 +47,10 @@ class Vouched:
 
     def index(self, blob: Digest) -> ChunkIndex | None:
         """Return the chunk index of a blob."""
-        entry = self._found.get(str(blob).removeprefix("sha256:"))
+        entry = self._found.get(str(blob))
         if entry is None or not entry["size"]:
             return None
-        return ChunkIndex(blob, [*range(0, entry["size"], CHUNK), entry["size"]], bytes.fromhex(entry["chunks"]))
+        return parse_chunk_index(base64.b64decode(entry["index"]), blob, entry["size"], "the benchmark")
 
     def vouched(self, blob: Digest) -> bool:
         """Say yes for whatever has an index."""
