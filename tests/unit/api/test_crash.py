@@ -51,7 +51,7 @@ def test_a_model_whose_bytes_were_lost_is_not_installed_and_is_brought_again(
     assert not any(entry.installed for entry in list_(session=after).packages)
     assert any(notice.endswith("install it again") for notice in heard.notices)
     result = install(there, session=after)
-    assert (result.path / "weights.bin").read_bytes() == bytes(range(256)) * 64
+    assert (Path(result.path) / "weights.bin").read_bytes() == bytes(range(256)) * 64
 
 
 def test_a_package_whose_bytes_were_lost_is_not_pushed(
