@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 _VERBS = {
-    "build": "build", "cache_df": "cache", "cache_gc": "cache", "cache_path": "cache", "cache_verify": "cache",
-    "copy": "copy", "demo": "demo", "doctor": "doctor", "export": "copy", "hardware": "hardware", "info": "info",
-    "init": "init", "install": "install", "list": "info", "login": "login", "logout": "login", "logs": "serve",
+    "build": "build", "cache_df": "cache", "cache_gc": "cache", "cache_path": "cache", "cache_repair": "repair",
+    "cache_verify": "cache",
+    "copy": "copy", "demo": "demo", "doctor": "doctor", "export": "copy", "hardware": "hardware", "index": "index",
+    "info": "info", "init": "init", "install": "install", "list": "info", "login": "login", "logout": "login",
+    "logs": "serve",
     "predict": "serve", "ps": "serve", "pull": "pull", "push": "push", "registry_serve": "registry", "remove": "tags",
     "serve": "serve", "stop": "serve", "tag": "tags", "tags": "tags", "test": "serve", "uninstall": "install",
 }  # fmt: skip
@@ -42,6 +44,7 @@ __all__ = [
     "cache_df",
     "cache_gc",
     "cache_path",
+    "cache_repair",
     "cache_verify",
     "config_show",
     "copy",
@@ -50,6 +53,7 @@ __all__ = [
     "doctor",
     "export",
     "hardware",
+    "index",
     "info",
     "init",
     "install",
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
     from .api.demo import demo
     from .api.doctor import doctor
     from .api.hardware import hardware
+    from .api.index import index
     from .api.info import info
     from .api.info import list_ as list  # noqa: A004 - the verb's name
     from .api.init import init
@@ -86,6 +91,7 @@ if TYPE_CHECKING:
     from .api.pull import pull
     from .api.push import push
     from .api.registry import registry_serve
+    from .api.repair import cache_repair
     from .api.serve import logs, predict, ps, serve, stop, test
     from .api.session import Session
     from .api.tags import remove, tag, tags

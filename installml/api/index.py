@@ -22,13 +22,13 @@ from ..spec.media import ANNOTATION_TITLE
 from ..spec.package import read_package
 from ..store.protocol import Destination, Fetcher
 from ..store.verified import open_verified, read_manifest
-from ..transfer.delta import Release, publish_indexes
+from ..transfer.delta import LocalDelta, Release, publish_indexes
 from ..transfer.seeds import Seeds
 from .places import Found, find
 from .results import IndexResult
 from .session import AMBIENT, Session
 
-__all__ = ["attach_indexes", "index", "relatives", "release_of", "seeds"]
+__all__ = ["attach_indexes", "index", "known_indexes", "relatives", "release_of", "seeds"]
 
 _RELATIVES = 4
 """Versions of the same package whose blobs become seeds: further ones share little that these do not."""
@@ -153,6 +153,19 @@ def _installed_files(session: Session) -> Mapping[Digest, Sequence[Path]]:
             if file.form == "raw" and file.descriptor.size >= LARGE:
                 found.setdefault(file.descriptor.digest, []).append(record.path / file.path)
     return found
+
+
+def known_indexes(found: Found, session: Session) -> list[ChunkIndex]:
+    """Return the chunk indexes of a package as far as they are here or its registry has them; none is made."""
+    release, here = release_of(found), seeds(session)
+    known = [one for blob in release.large if (one := here.index(blob.digest, blob.size)) is not None]
+    lacking = {blob.digest: blob for blob in release.large} if len(known) < len(release.large) else {}
+    for one in known:
+        lacking.pop(one.blob, None)
+    if lacking and found.remote:
+        delta = LocalDelta(session.remote(found.reference), release, here, on_event=session.on_event)
+        known += [one for blob in lacking if (one := delta.index(blob)) is not None]
+    return known
 
 
 def relatives(reference: Reference, but: Digest, session: Session) -> list[Release]:

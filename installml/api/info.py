@@ -1,23 +1,28 @@
-"""``info`` and ``list``: what a package is, and what is on this machine. No blob is read."""
+"""``info`` and ``list``: what a package is, and what is on this machine. No file of a package is read."""
 
 from __future__ import annotations
 
 from ..errors import InstallMLError
 from ..machines.words import describe
+from ..reference import Reference
 from ..spec.package import read_package
+from ..spec.recipe import tag_of
 from ..store.disk import Ref
-from .places import find
-from .results import FileInfo, InfoResult, ListEntry, ListResult
+from ..transfer.delta import Fetch, fetch_needed
+from .index import known_indexes
+from .places import Found, find
+from .results import FileInfo, InfoResult, ListEntry, ListResult, UpdateInfo
 from .session import AMBIENT, Session
 
 __all__ = ["info", "list_"]
 
 
-def info(reference: str, *, session: Session = AMBIENT) -> InfoResult:
+def info(reference: str, *, from_: str = "", session: Session = AMBIENT) -> InfoResult:
     """Return what a package's manifest says.
 
     Args:
         reference: The package: the registry's answer, else the local store's.
+        from_: Another version of it, or another package: also say how many bytes an update from there would fetch.
         session: Collaborators.
 
     Raises:
@@ -42,7 +47,27 @@ def info(reference: str, *, session: Session = AMBIENT) -> InfoResult:
         files=tuple(FileInfo(f.path, f.role.value, f.descriptor.size, f.descriptor.digest) for f in package.files),
         annotations=dict(package.annotations),
         installed=str(here[0].path) if here else "",
+        update=_update(found, from_, session) if from_ else None,
     )
+
+
+def _update(found: Found, base: str, session: Session) -> UpdateInfo:
+    """Return what a machine that has ``base`` would fetch; manifests and chunk indexes are read, nothing else."""
+    before = find(_base(found.reference, base), session)
+    there = {blob.digest for blob in before.package().manifest.blobs}
+    lacking = [blob for blob in found.package().manifest.blobs if blob.digest not in there]
+    known = {one.digest(n) for one in known_indexes(before, session) for n in range(len(one))}
+    wanted = {one.blob: one for one in known_indexes(found, session)} if known else {}
+    fetch = sum((fetch_needed(blob, wanted.get(blob.digest), known) for blob in lacking), Fetch())
+    files = sum(file.descriptor.digest not in there for file in found.package().files)
+    return UpdateInfo(before.reference, fetch.size, fetch.requests, files)
+
+
+def _base(reference: Reference, text: str) -> Reference | str:
+    """Return what ``--from`` names: a version of the same package, unless it can only be a reference."""
+    if any(mark in text for mark in "/:@"):
+        return text
+    return reference.with_tag(tag_of(text))
 
 
 def list_(*, session: Session = AMBIENT) -> ListResult:

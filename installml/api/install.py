@@ -24,8 +24,9 @@ from ..store.installed import Record
 from ..store.materialise import materialise
 from ..store.protocol import Source
 from ..store.verified import read_verified
+from ..transfer.delta import Fetch
 from .places import Found, find
-from .pull import Brought, bring
+from .pull import Brought, bring, delta_of
 from .results import InstallResult, UninstallResult
 from .session import AMBIENT, Session
 
@@ -76,7 +77,7 @@ def install(
     profile = require(package.profiles, session.machine(), need, str(found.reference))
     variant = profile.name if profile else ""
     if dry_run:
-        return _planned(found, package, variant, need)
+        return _planned(found, package, variant, session)
     before = _in_use(found, package, session)
     session.store.prepare()
     with session.store.lease():
@@ -115,7 +116,11 @@ def _bytes_needed(package: Package, session: Session) -> int:
     return sum(blob.size for blob in package.manifest.blobs if not blobs.exists(blob))
 
 
-def _planned(found: Found, package: Package, variant: str, need: int) -> InstallResult:
+def _planned(found: Found, package: Package, variant: str, session: Session) -> InstallResult:
+    """Return what would happen; only manifests and chunk indexes are read for it."""
+    lacking = [blob for blob in package.manifest.blobs if not session.store.blobs.exists(blob)]
+    delta = delta_of(found, session)
+    fetch = delta.needed(lacking) if delta is not None else Fetch(sum(blob.size for blob in lacking), len(lacking))
     return InstallResult(
         reference=found.reference,
         name=package.name,
@@ -126,7 +131,8 @@ def _planned(found: Found, package: Package, variant: str, need: int) -> Install
         variant=variant,
         signers=(),
         source=found.origin,
-        moved=need,
+        moved=fetch.size,
+        requests=fetch.requests,
         linked="",
         runtime="",
         python="",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..spec.descriptor import Descriptor
     from ..store.disk import DiskRepository
     from ..transfer.delta import LocalDelta
+    from ..transfer.patches import Patched
 
 __all__ = ["Brought", "bring", "pull"]
 
@@ -76,6 +77,7 @@ def bring(found: Found, session: Session) -> Brought:
     with session.store.lease():
         taken = _from_caches(found, local, session)
         delta = delta_of(found, session)
+        patched = _patched(delta, found, session)
         copied = copy(
             found.source,
             local,
@@ -84,13 +86,17 @@ def bring(found: Found, session: Session) -> Brought:
             jobs=session.jobs,
             on_event=session.on_event,
             phase="downloading",
-            delta=delta,
+            delta=patched or delta,
             limit=session.limit,
             part_size=session.part_size,
         )
     reused = delta.taken if delta is not None else 0
     if reused:
         session.on_event(Notice(f"{format_size(reused)} came from files that are on this machine"))
+    if patched is not None and patched.fetched:
+        made = f"{format_size(patched.spared)} were made of {format_size(patched.fetched)} of patches"
+        session.on_event(Notice(f"{made} and a version that is on this machine"))
+        copied = replace(copied, moved=copied.moved + patched.fetched)
     return Brought(copied, taken + reused)
 
 
@@ -107,6 +113,16 @@ def delta_of(found: Found, session: Session) -> LocalDelta | None:
         relatives=relatives(found.reference, found.descriptor.digest, session),
         on_event=session.on_event,
     )
+
+
+def _patched(delta: LocalDelta | None, found: Found, session: Session) -> Patched | None:
+    """Return ``delta`` behind the package's patches, where a base of one may be here."""
+    if delta is None or not delta.useful():
+        return None
+    from ..transfer.patches import Patched
+
+    remote = session.remote(found.reference)
+    return Patched(delta, remote, release_of(found), seeds(session).files, session.on_event)
 
 
 def _from_caches(found: Found, local: DiskRepository, session: Session) -> int:

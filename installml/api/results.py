@@ -37,10 +37,12 @@ __all__ = [
     "ListEntry",
     "ListResult",
     "LoginResult",
+    "MendedBlob",
     "PredictResult",
     "PullResult",
     "PushResult",
     "RemoveResult",
+    "RepairResult",
     "Result",
     "RunningServer",
     "ServerList",
@@ -52,6 +54,7 @@ __all__ = [
     "TestResult",
     "Transfer",
     "UninstallResult",
+    "UpdateInfo",
     "to_json",
 ]
 
@@ -229,6 +232,23 @@ class FileInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateInfo:
+    """What going from one package to another would fetch.
+
+    Attributes:
+        reference: The package that one comes from.
+        size: Bytes of content, where that package is here with its chunk indexes.
+        requests: Requests for them.
+        files: Files that differ.
+    """
+
+    reference: Reference
+    size: int
+    requests: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
 class InfoResult(Result):
     """What a manifest tells; no blob was read.
 
@@ -237,6 +257,7 @@ class InfoResult(Result):
         hardware: Profiles in words; empty when it runs anywhere.
         annotations: As they stand in the manifest.
         installed: Path when it is installed here, else empty.
+        update: With ``--from``: what an update would fetch.
     """
 
     reference: Reference
@@ -252,6 +273,7 @@ class InfoResult(Result):
     files: tuple[FileInfo, ...]
     annotations: Mapping[str, str]
     installed: str = ""
+    update: UpdateInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,6 +495,32 @@ class CacheVerification(Result):
 
     checked: int
     damaged: tuple[DamagedBlob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MendedBlob:
+    """A blob that was damaged and is sound again; ``fetched`` counts the bytes that it took from a registry."""
+
+    digest: Digest
+    size: int
+    fetched: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepairResult(Result):
+    """Every blob was hashed again, and those that were damaged are sound now.
+
+    Attributes:
+        checked: Blobs that were hashed.
+        mended: Those that were damaged.
+        moved: Bytes fetched.
+        relinked: Files of installed models that were damaged with them and are sound again.
+    """
+
+    checked: int
+    mended: tuple[MendedBlob, ...]
+    moved: int
+    relinked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
         "export": "export",
         "tags": "tags",
         "tag": "tags",
+        "index": "index",
         "remove": "remove",
         "login": "login",
         "logout": "login",
@@ -44,7 +45,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
 
 GROUPS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "hardware": ("hardware", "Show what this machine has, and whether a package fits.", ("check",)),
-    "cache": ("cache", "Show, clean and verify the local store.", ("df", "gc", "verify", "path")),
+    "cache": ("cache", "Show, clean and verify the local store.", ("df", "gc", "verify", "repair", "path")),
     "registry": ("registry", "Run an OCI registry.", ("serve",)),
     "config": ("config", "Show settings.", ("show",)),
 }

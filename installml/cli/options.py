@@ -32,6 +32,7 @@ __all__ = [
     "ForceOpt",
     "Format",
     "FormatOpt",
+    "FromOpt",
     "HomeOpt",
     "HostOpt",
     "HtpasswdOpt",
@@ -45,8 +46,10 @@ __all__ = [
     "NewTagArg",
     "OfflineOpt",
     "OptionalDestinationArg",
+    "OptionalRefArg",
     "OptionalServerArg",
     "PasswordStdinOpt",
+    "PatchFromOpt",
     "PathArg",
     "PlaceArg",
     "PortOpt",
@@ -180,6 +183,10 @@ def _argument(metavar: str, text: str, **more: Any) -> Any:
 RefArg = Annotated[
     str, _argument("REF", "[registry/]name[:tag|@digest]: which package.", autocompletion=complete_reference)
 ]
+OptionalRefArg = Annotated[
+    str,
+    _argument("REF", "Only this package; all when left out.", autocompletion=complete_reference),
+]
 InstalledArg = Annotated[str, _argument("REF", "The installed model.", autocompletion=complete_installed)]
 ServedArg = Annotated[
     str, _argument("TARGET", "Installed model, package or model folder.", autocompletion=complete_installed)
@@ -213,11 +220,29 @@ WriteOpt = Annotated[
     typer.Option("--write", help="Push a few small things into the repository to see what it takes; remove them."),
 ]
 YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+FromOpt = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="VERSION|REF",
+        help="Also say how many bytes an update from there would fetch.",
+        show_default=False,
+    ),
+]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace the recipe that is there.")]
 NameOpt = Annotated[str, typer.Option("--name", metavar="NAME", help="The package's name.", show_default=False)]
 VersionOpt = Annotated[str, typer.Option("--version", metavar="VERSION", help="Its version.", show_default=False)]
 TagOpt = Annotated[
     str, typer.Option("--tag", "-t", metavar="REF", help="Reference to build under.", show_default=False)
+]
+PatchFromOpt = Annotated[
+    str,
+    typer.Option(
+        "--patch-from",
+        metavar="REF",
+        help="Also attach patches from this version, for those who have it.",
+        show_default=False,
+    ),
 ]
 ToOpt = Annotated[str, typer.Option("--to", metavar="REF", help="Build straight into a registry.", show_default=False)]
 LocalOpt = Annotated[bool, typer.Option("--local", help="The local store instead of the registry.")]

@@ -147,7 +147,8 @@ def _push(result: r.PushResult, _: Look) -> Lines:
 
 
 def _pull(result: r.PullResult, _: Look) -> Lines:
-    yield f"pulled {spelled(result.reference)} ({_moved(result)})"
+    reused = f", {format_size(result.seeded)} were on this machine" if result.seeded else ""
+    yield f"pulled {spelled(result.reference)} ({_moved(result)}{reused})"
     yield f"digest {result.digest}"
     yield from _notices(result.notices)
     yield f"next: installml install {spelled(result.reference)}"
@@ -182,6 +183,16 @@ def _login(result: r.LoginResult, _: Look) -> Lines:
         yield f"logged out of {result.registry}"
 
 
+def _index(result: r.IndexResult, _: Look) -> Lines:
+    if not result.files:
+        yield f"{spelled(result.reference)} has no file of 8 MiB or more; it needs no chunk index"
+        return
+    what = f"{_count(result.files, 'file')}, {_count(result.chunks, 'chunk')}, {format_size(result.size)}"
+    state = "has its chunk indexes already" if result.unchanged else f"indexed in {result.place}"
+    yield f"{spelled(result.reference)} {state} ({what})"
+    yield f"digest {result.chunks_digest}"
+
+
 def _info(result: r.InfoResult, _: Look) -> Lines:
     yield from card(
         {
@@ -196,6 +207,7 @@ def _info(result: r.InfoResult, _: Look) -> Lines:
             "digest": str(result.digest),
             "found in": result.place,
             "installed": result.installed,
+            "update": _update(result.update) if result.update else "",
         }
     )
     yield ""
@@ -203,6 +215,11 @@ def _info(result: r.InfoResult, _: Look) -> Lines:
         [(file.path, file.role, format_size(file.size), short(file.digest)) for file in result.files],
         ("FILE", "ROLE", "SIZE", "DIGEST"),
     )
+
+
+def _update(update: r.UpdateInfo) -> str:
+    fetch = f"{format_size(update.size)} in {_count(update.requests, 'request')}"
+    return f"from {spelled(update.reference)}: {fetch}, {_count(update.files, 'file')} changed"
 
 
 def _list(result: r.ListResult, _: Look) -> Lines:
@@ -227,6 +244,8 @@ def _install(result: r.InstallResult, _: Look) -> Lines:
             "variant": result.variant,
             "signers": ", ".join(result.signers),
             "python": result.python,
+            "fetch": "" if result.path else f"{format_size(result.moved)} in {_count(result.requests, 'request')}",
+            "reused": f"{format_size(result.seeded)} were on this machine" if result.seeded else "",
         }
     )
     yield from result.notices
@@ -351,6 +370,12 @@ def _cache_verify(result: r.CacheVerification, _: Look) -> Lines:
     yield f"{_count(result.checked, 'blob')} checked, {len(result.damaged)} damaged"
 
 
+def _repair(result: r.RepairResult, _: Look) -> Lines:
+    mended = f"{len(result.mended)} mended with {format_size(result.moved)} fetched" if result.mended else "0 damaged"
+    yield f"{_count(result.checked, 'blob')} checked, {mended}"
+    yield from (f"relinked {path}" for path in result.relinked)
+
+
 def _path(result: CachePath, _: Look) -> Lines:
     yield result.path
 
@@ -464,6 +489,7 @@ WORDS: Mapping[type[r.Result], Callable[[Any, Look], Lines]] = {
     r.DoctorReport: _doctor,
     r.ExportResult: _export,
     r.HardwareReport: _hardware,
+    r.IndexResult: _index,
     r.InfoResult: _info,
     r.InitResult: _init,
     r.InstallResult: _install,
@@ -473,6 +499,7 @@ WORDS: Mapping[type[r.Result], Callable[[Any, Look], Lines]] = {
     r.PullResult: _pull,
     r.PushResult: _push,
     r.RemoveResult: _remove,
+    r.RepairResult: _repair,
     r.RunningServer: _server,
     r.ServerList: _ps,
     r.SettingsResult: _settings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -217,7 +217,7 @@ class LocalDelta:
 
     def fill(self, descriptor: Descriptor, assembly: Assembly) -> int:
         """Copy into ``assembly`` every missing chunk that some seed has; return how many bytes that gave."""
-        if descriptor.digest not in self._blobs or not self._useful():
+        if descriptor.digest not in self._blobs or not self.useful():
             return 0
         index = self.index(descriptor.digest)
         if index is None:
@@ -236,7 +236,18 @@ class LocalDelta:
             self.taken += taken
         return taken
 
-    def _useful(self) -> bool:
+    def needed(self, blobs: Iterable[Descriptor]) -> Fetch:
+        """Return what bringing ``blobs``, which are not here, would fetch; only manifests and indexes are read."""
+        known: set[bytes] = set()
+        if self.useful():
+            self._learn(read=False)
+            known = {seed.digest(number) for seed in self._seeds.indexes() for number in range(len(seed))}
+        total = Fetch()
+        for blob in blobs:
+            total += fetch_needed(blob, self.index(blob.digest) if known else None, known)
+        return total
+
+    def useful(self) -> bool:
         """Return whether there is anything to take chunks from."""
         return bool(self._seeds.indexes()) or any(
             self._seeds.has(blob.digest) for package in self._relatives for blob in package.large
@@ -244,23 +255,23 @@ class LocalDelta:
 
     def _take(self, seed: ChunkIndex, index: ChunkIndex, wanted: dict[bytes, list[int]], assembly: Assembly) -> int:
         """Copy from one seed what it has of ``wanted``; what proved right is wanted no more."""
-        pairs = list(_shared(seed, index, wanted))
-        if not pairs or not self._seeds.copy(seed.blob, [(there, index.extent(n)) for there, n in pairs], assembly):
-            return 0
-        buffer = memoryview(bytearray(MAX_CHUNK))
-        good = Extents()
-        for _, number in pairs:
-            extent = index.extent(number)
-            if _holds(assembly, extent, index.digest(number), buffer):
-                good.add(extent)
-                wanted.pop(index.digest(number), None)
+        buffer, good = memoryview(bytearray(MAX_CHUNK)), Extents()
+        for path in self._seeds.files(seed.blob):
+            pairs = list(_shared(seed, index, wanted))
+            if not pairs:
+                break
+            self._seeds.copy(path, [(there, index.extent(number)) for there, number in pairs], assembly)
+            for _, number in pairs:
+                if holds(assembly, index, number, buffer):
+                    good.add(index.extent(number))
+                    wanted.pop(index.digest(number), None)
         taken = 0
         for extent in good:
             taken += assembly.written(extent)
             assembly.keep(extent)
         return taken
 
-    def _learn(self) -> None:
+    def _learn(self, *, read: bool = True) -> None:
         """Make seeds of the relatives' large blobs: with the registry's index of them, else by reading them."""
         with self._lock:
             if self._learned:
@@ -272,7 +283,7 @@ class LocalDelta:
                     if blob.digest in known or blob.digest in self._blobs or not self._seeds.has(blob.digest):
                         continue
                     known.add(blob.digest)
-                    if self._fetched(package, blob) is None:
+                    if self._fetched(package, blob) is None and read:
                         self._seeds.make(blob)
 
     def _fetched(self, package: Release, blob: Descriptor) -> ChunkIndex | None:
@@ -304,16 +315,23 @@ def _shared(seed: ChunkIndex, index: ChunkIndex, wanted: dict[bytes, list[int]])
             yield there, number
 
 
-def _holds(assembly: Assembly, extent: Extent, digest: bytes, buffer: memoryview) -> bool:
-    """Return whether the bytes of one chunk, read back, are what its digest says."""
+def holds(assembly: Assembly, index: ChunkIndex, number: int, buffer: memoryview) -> bool:
+    """Return whether the bytes of one chunk, read back, are what its digest says.
+
+    Args:
+        assembly: Where the chunk was put.
+        index: Its index.
+        number: Which chunk.
+        buffer: ``MAX_CHUNK`` bytes to work in.
+    """
+    extent, at = index.extent(number), 0
     view = buffer[: extent.size]
-    at = 0
     while at < extent.size:
         count = assembly.read(extent.start + at, view[at:])
         if not count:
             return False
         at += count
-    return blake3(view).digest() == digest
+    return blake3(view).digest() == index.digest(number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,25 +191,20 @@ class Seeds:
             if path is not None and (index := self._store.chunks.read(blob, path.stat().st_size)):
                 yield index
 
-    def copy(self, blob: Digest, pairs: Sequence[tuple[Extent, Extent]], assembly: Assembly) -> bool:
-        """Copy stretches of a seed into ``assembly``, which is not told: what arrived has still to be proved.
+    @staticmethod
+    def copy(path: Path, pairs: Sequence[tuple[Extent, Extent]], assembly: Assembly) -> None:
+        """Copy stretches of a file into ``assembly``, which is not told: what arrived has still to be proved.
 
         Args:
-            blob: The seed.
-            pairs: Where each stretch lies in the seed and where it goes; adjacent ones go in one step.
+            path: The file; that it is gone, or too short, is no failure.
+            pairs: Where each stretch lies in it and where it goes; adjacent ones go in one step.
             assembly: Where they go.
-
-        Returns:
-            Whether there was a file to copy from.
         """
-        for path in self.files(blob):
-            with suppress(FileNotFoundError, PermissionError), path.open("rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                for there, here in _joined(pairs):
-                    if there.stop <= size:
-                        copy_extent(file.fileno(), there.start, assembly.file().fileno(), here.start, here.size)
-                return True
-        return False
+        with suppress(FileNotFoundError, PermissionError), path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            for there, here in _joined(pairs):
+                if there.stop <= size:
+                    copy_extent(file.fileno(), there.start, assembly.file().fileno(), here.start, here.size)
 
 
 def _joined(pairs: Iterable[tuple[Extent, Extent]]) -> Iterator[tuple[Extent, Extent]]:

@@ -1,11 +1,11 @@
-"""``installml cache``: df, gc, verify, path."""
+"""``installml cache``: df, gc, verify, repair, path."""
 
 from __future__ import annotations
 
 from ..context import Cli
-from ..options import DryRunOpt
+from ..options import DryRunOpt, OptionalRefArg
 
-__all__ = ["df", "gc", "path", "verify"]
+__all__ = ["df", "gc", "path", "repair", "verify"]
 
 
 def df(cli: Cli) -> None:
@@ -32,6 +32,15 @@ def verify(cli: Cli) -> None:
 
     with cli.session() as session:
         result = run(session=session)
+    cli.show(result)
+
+
+def repair(cli: Cli, reference: OptionalRefArg = "") -> None:
+    """Mend damaged blobs by fetching what is wrong with them; exit 3 when one cannot be mended."""
+    from ...api.repair import cache_repair as run
+
+    with cli.session() as session:
+        result = run(reference, session=session)
     cli.show(result)
 
 

@@ -30,6 +30,7 @@ FUNCTIONS = {
     "cache df": "cache_df",
     "cache gc": "cache_gc",
     "cache path": "cache_path",
+    "cache repair": "cache_repair",
     "cache verify": "cache_verify",
     "config show": "config_show",
     "hardware check": "hardware",
