@@ -108,6 +108,7 @@ class Repository:
         self._referrers = Referrers(at)
         self._missing: set[Digest] = set()  # asked about and not there: push need not ask again
         self._present: set[Digest] = set()  # blobs that it has taken from us: nobody need ask for them
+        self._put_last: tuple[Digest, bytes] | None = None  # the manifest that it has taken last
 
     @property
     def reference(self) -> Reference:
@@ -303,6 +304,7 @@ class Repository:
     def _push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         manifest = parse_manifest(data, descriptor.media_type, self._what(descriptor))
         listed = self._put_manifest(descriptor, data, str(descriptor.digest))
+        self._put_last = (descriptor.digest, data)
         if manifest.subject is not None and not (listed and self._referrers.native(manifest.subject)):
             self._referrers.add(manifest.subject, as_referrer(descriptor, manifest))
 
@@ -346,6 +348,9 @@ class Repository:
                 raise self._unknown(tag, 404)
             return
         check_tag(tag)
+        if self._put_last is not None and self._put_last[0] == descriptor.digest:  # new there: no tag can name it yet
+            self._put_manifest(descriptor, self._put_last[1], tag)
+            return
         with suppress(NotFound):
             if self.resolve(tag).digest == descriptor.digest:
                 return
@@ -421,6 +426,7 @@ class Repository:
         what = self._what(descriptor)
         subject = self._subject(descriptor)
         self._present.discard(descriptor.digest)
+        self._put_last = None
         with self._at.send("DELETE", _path(descriptor), "delete", again=True) as response:
             if response.status in {405, 501}:
                 raise Unsupported(

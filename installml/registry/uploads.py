@@ -271,7 +271,7 @@ class _FileUpload:
             report, gate = self._sent.reach, lambda: self._proof.wait(self._sent.look)
             session.put(digest, FileBody(self._file, 0, size, report=report, gate=gate, clock=clock))
             return
-        most = max(self._chunk or size, session.least)
+        most = max(self._chunk or self._at.registry.quirks.chunk_max or size, session.least)
         while self._start < size:
             stop = min(self._start + most, size)
             self._start = session.patch(self._file, self._start, stop, self._sent.reach, ranged=True)
@@ -309,7 +309,7 @@ class _FileUpload:
         """Choose a smaller size of chunks than the one that was just too large."""
         session.cancel()
         quirks = self._at.registry.quirks
-        cap = min(filter(None, (quirks.chunk_max, self._chunk - 1, self._descriptor.size - 1)), default=0)
+        cap = min(filter(None, (quirks.chunk_max, self._descriptor.size - 1)))
         cap = min(cap, self._chunk - 1) if self._chunk else cap
         fitting = [size for size in (quirks.chunk_max, *_CHUNKS) if 0 < size <= cap]
         if not fitting or quirks.monolithic or max(fitting) < max(quirks.chunk_min, session.least):
