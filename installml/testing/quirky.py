@@ -208,6 +208,17 @@ def chunk_cap(most: int, status: int = 413) -> Refuse:
     return Refuse(decide)
 
 
+def body_cap(most: int) -> Refuse:
+    """Return the habit of a proxy in front: 413 in plain HTML for any larger body than ``most`` bytes."""
+    page = "<html><head><title>413 Request Entity Too Large</title></head></html>"
+
+    def decide(request: Request) -> Response | None:
+        large = int(request.headers.get("content-length", "0")) > most
+        return Response(page, 413, media_type="text/html") if large else None
+
+    return Refuse(decide)
+
+
 def chunk_floor(least: int) -> Habit:
     """Return the habit of refusing a chunk after one of fewer than ``least`` bytes: S3 joins no smaller parts."""
     small: set[str] = set()

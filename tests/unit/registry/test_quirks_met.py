@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from installml.errors import InstallMLError
 from installml.registry.auth import Credentials, Fixed
-from installml.registry.errors import NameUnknown, RateLimited, Refused, RegistryError, Unsupported
+from installml.registry.errors import NameUnknown, RateLimited, Refused, RegistryError, TooLarge, Unsupported
 from installml.registry.http import HostSettings, HttpClient, Network
 from installml.registry.quirks import Family, Overrides
 from installml.registry.repository import Registry, Repository
-from installml.spec.media import MODEL_CONFIG
+from installml.registry_server.faults import Faults, Reset, Rule
+from installml.spec.descriptor import Descriptor
+from installml.spec.media import MODEL_CONFIG, Role, layer_media_type
 from installml.testing import MemoryStore, package_bytes
-from installml.testing.quirky import QuirkyRegistry, quirky
+from installml.testing.quirky import QuirkyRegistry, body_cap, quirky
 from installml.transfer import copy
 from tests.unit.registry.serving import Time
 
@@ -203,3 +206,66 @@ def test_a_registry_that_never_stops_asking_to_wait_is_an_error_that_says_how_lo
         with pytest.raises(RateLimited) as refused:
             pull(place(server))
     assert refused.value.retry_after == 5
+
+
+LARGE = bytes(range(256)) * (13 << 12)  # 13 MiB
+LARGE_BLOB = Descriptor.of(LARGE, layer_media_type(Role.WEIGHT))
+
+
+def send_file(target: Repository, tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(LARGE)
+    with path.open("rb", buffering=0) as file:
+        target.push_file(LARGE_BLOB, file, lambda _: None)
+
+
+def bodies(server: QuirkyRegistry, method: str) -> list[int]:
+    return [
+        r.bytes_in for r in server.registry.requests if r.method == method and r.status in {201, 202} and r.bytes_in
+    ]
+
+
+def stored(target: Repository) -> bytes:
+    with target.fetch(LARGE_BLOB) as stream:
+        return stream.read()
+
+
+@pytest.mark.parametrize("family", [Family.DISTRIBUTION2, Family.DISTRIBUTION3, Family.ZOT, Family.GHCR, Family.OURS])
+def test_behind_a_proxy_that_caps_bodies_a_file_goes_up_in_chunks_below_every_cap(
+    family: Family, tmp_path: Path
+) -> None:
+    with quirky(family, body_cap(6 << 20)) as server:
+        target = place(server)
+        send_file(target, tmp_path)
+        assert stored(place(server)) == LARGE
+        sent = bodies(server, "PATCH")
+        assert sum(sent) == len(LARGE)
+        assert max(sent) <= (4 << 20 if family is Family.GHCR else 6 << 20)
+
+
+def test_chunks_that_ecr_answers_with_201_and_a_range_that_stands_still_all_arrive(tmp_path: Path) -> None:
+    with quirky(Family.ECR, body_cap(6 << 20), repositories=(NAME,)) as server:
+        send_file(place(server, overrides=Overrides(monolithic=False, chunk_max=6 << 20)), tmp_path)
+        assert stored(place(server)) == LARGE
+        assert min(bodies(server, "PATCH")[:-1]) >= 5 << 20
+
+
+def test_where_chunks_do_not_work_a_cap_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with quirky(Family.GAR, body_cap(6 << 20)) as server, pytest.raises(TooLarge) as refused:
+        send_file(place(server), tmp_path)
+    assert "raise the limit" in refused.value.hint
+
+
+def test_an_upload_to_ghcr_that_was_cut_goes_on_in_chunks_below_its_cap(tmp_path: Path) -> None:
+    cut = Faults(Rule(Reset(after=5 << 20, of="request"), "PUT", "/blobs/uploads/", times=1))
+    with quirky(Family.GHCR, cut) as server:
+        send_file(place(server), tmp_path)
+        assert stored(place(server)) == LARGE
+        assert all(size <= 4 << 20 for size in bodies(server, "PATCH"))
+
+
+def test_a_chunk_size_of_the_configuration_is_kept(tmp_path: Path) -> None:
+    with quirky(Family.DISTRIBUTION3, body_cap(6 << 20)) as server:
+        send_file(place(server, overrides=Overrides(chunk_max=1 << 20)), tmp_path)
+        assert set(bodies(server, "PATCH")) == {1 << 20}
+        assert stored(place(server)) == LARGE
