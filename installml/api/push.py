@@ -18,6 +18,7 @@ from ..transfer.delta import Release
 from ..transfer.upload import Streams
 from .build import made, named
 from .index import attach_indexes
+from .patches import Base, find_base, offer_patches
 from .places import folder_of, full, is_folder
 from .results import PushResult
 from .session import AMBIENT, Session
@@ -28,13 +29,21 @@ if TYPE_CHECKING:
 __all__ = ["push", "push_folder"]
 
 
-def push(source: str | Path, destination: str = "", *, tag: str = "", session: Session = AMBIENT) -> PushResult:
+def push(
+    source: str | Path,
+    destination: str = "",
+    *,
+    tag: str = "",
+    patch_from: str = "",
+    session: Session = AMBIENT,
+) -> PushResult:
     """Send a package to a registry.
 
     Args:
         source: Reference of a package in the local store, or a model folder, which is built on the way.
         destination: Registry reference; the source's own when left out.
         tag: Registry reference for a folder (the command line's ``-t``).
+        patch_from: A version of the local store; patches from it are attached, where they pay, for those who have it.
         session: Collaborators.
 
     Returns:
@@ -45,10 +54,11 @@ def push(source: str | Path, destination: str = "", *, tag: str = "", session: S
         ReferenceInvalid: The destination names no registry.
     """
     text = str(source)
+    base = find_base(patch_from, session) if patch_from else None
     if isinstance(source, Path) or tag or is_folder(text):
         if tag and destination:
             raise UsageError("a folder is pushed to one place", hint=f"installml push {text} -t {tag}")
-        return push_folder(folder_of(text), tag or destination, session)
+        return push_folder(folder_of(text), tag or destination, session, base)
     reference = full(text, session)
     target = _destination(destination, reference, session)
     local = session.local(reference)
@@ -75,7 +85,9 @@ def push(source: str | Path, destination: str = "", *, tag: str = "", session: S
             on_event=session.on_event,
             phase="uploading",
         )
-        attach_indexes(Release(root, package.manifest), local, session.remote(target), session)
+        if done.moved:  # else one question was enough to see that everything is there
+            attach_indexes(Release(root, package.manifest), local, session.remote(target), session)
+        notices = offer_patches(base, package, root, local, session.remote(target), session) if base else ()
     return PushResult(
         reference=target.with_digest(root.digest),
         name=package.name,
@@ -84,6 +96,7 @@ def push(source: str | Path, destination: str = "", *, tag: str = "", session: S
         size=package.manifest.size,
         moved=done.moved,
         blobs=done.blobs,
+        notices=notices,
     )
 
 
@@ -107,7 +120,7 @@ def _with_streamed(blobs: dict[str, int], streamed: int) -> dict[str, int]:
     return {outcome: count for outcome, count in counts.items() if count > 0}
 
 
-def push_folder(folder: Path, destination: str, session: Session) -> PushResult:
+def push_folder(folder: Path, destination: str, session: Session, base: Base | None = None) -> PushResult:
     """Build ``folder`` and send it; nothing is stored twice on this disk."""
     target = named(destination, load_recipe(folder), session)
     remote = _remote(target, session)  # a name that cannot be meant is told before gigabytes are read
@@ -125,7 +138,12 @@ def push_folder(folder: Path, destination: str, session: Session) -> PushResult:
         on_event=session.on_event,
         phase="uploading",
     )
-    attach_indexes(Release(package.root, package.manifest), package, remote, session)
+    if done.moved:  # else one question was enough to see that everything is there
+        attach_indexes(Release(package.root, package.manifest), package, remote, session)
+    patches: tuple[str, ...] = ()
+    if base is not None:
+        described = read_package(package.manifest, str(target))
+        patches = offer_patches(base, described, package.root, package, remote, session)
     return PushResult(
         reference=target.with_digest(package.root.digest),
         name=package.recipe.name,
@@ -134,5 +152,5 @@ def push_folder(folder: Path, destination: str, session: Session) -> PushResult:
         size=package.manifest.size,
         moved=done.moved + sum(streams.taken.values()),
         blobs=_with_streamed(done.blobs, len(streams.taken)),
-        notices=package.notices,
+        notices=(*package.notices, *patches),
     )
