@@ -16,7 +16,6 @@ from installml.api.session import Session
 from installml.config import load
 from installml.digest import Digest
 from installml.errors import RecipeInvalid, SourceChanged
-from installml.packing import select as selecting
 from installml.packing.hashing import Hash, Keep, Opened
 from installml.spec.media import MODEL_CONFIG, MODEL_MANIFEST
 from installml.store.memory import MemoryStore
