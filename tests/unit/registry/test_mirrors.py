@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from installml.api.pull import pull
 from installml.config import load
+from installml.digest import Digest
 from installml.errors import NotFound, SettingInvalid
 from installml.events import Event, Notice
 from installml.reference import Reference
@@ -20,7 +22,7 @@ from installml.registry.http import HostSettings, HttpClient, Network
 from installml.registry.mirrors import MirrorAddress, Mirrored, Mirrors, MirrorSettings
 from installml.registry.quirks import Family
 from installml.registry.repository import Registry
-from installml.registry_server.faults import Faults, Flip, Rule, Status, Truncate
+from installml.registry_server.faults import Fault, Faults, Flip, Rule, Status, Truncate
 from installml.spec.descriptor import Descriptor
 from installml.spec.extents import Extent
 from installml.spec.media import Role, layer_media_type
@@ -295,3 +297,23 @@ def test_what_is_known_better_of_a_registry_reaches_its_settings(tmp_path: Path)
         2 << 20,
         True,
     )
+
+
+BIG = package_bytes({"model.bin": bytes(range(256)) * (24 << 12)})  # 24 MiB: in parts
+
+
+@pytest.mark.parametrize("fault", [None, Flip(7_000_000), Truncate(2_000_000), Status(404)], ids=str)
+def test_a_package_in_parts_is_pulled_whole_whatever_the_mirror_does(fault: Fault | None, tmp_path: Path) -> None:
+    rules = [Rule(fault, "GET", "/blobs/")] if fault else []
+    with start() as origin, start(faults=Faults(*rules)) as mirror:
+        BIG.push(Registry(origin.address, client()).repository(NAME), "1.0.0")
+        BIG.push(Registry(mirror.address, client()).repository(NAME), "1.0.0")
+        mirror.requests.clear()
+        text = f'[registries."{origin.address}"]\nmirrors = ["{mirror.address}"]\n'
+        session = load(environ=configured(tmp_path, text), folder=tmp_path).session()
+        pulled = pull(f"{origin.address}/{NAME}:1.0.0", session=session)
+        assert pulled.digest == BIG.descriptor.digest
+        assert blobs(mirror)
+        for blob in BIG.manifest.blobs:
+            with session.local(Reference.parse(f"{origin.address}/{NAME}")).fetch(blob) as stream:
+                assert Digest.of(stream.read()) == blob.digest
