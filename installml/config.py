@@ -251,6 +251,8 @@ class Settings:
             offline=self["offline"],
             on_event=on_event,
             source_date_epoch=self._epoch(),
+            hub_caches=self._hub_caches(),
+            ollama_caches=self._ollama_caches(),
             environ=self.environ,
             mirrors_of=self.mirrors_of,
         )
