@@ -202,6 +202,7 @@ class _Run:
         rate: Bytes a second lately.
         twin: Its rest was asked for a second time.
         left: It was given up; what comes of it does not count.
+        thread: Who does it.
     """
 
     job: _Job
@@ -216,6 +217,7 @@ class _Run:
     rate: float = 0.0
     twin: bool = False
     left: bool = False
+    thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         self.position = self.mark = self.start
@@ -324,8 +326,11 @@ class Download:
         self._fail(None)
         for thread in self._bringers:  # their assemblies must be left in order
             thread.join()
+        with self._lock:
+            stuck = {run.thread for run in self._busy if run.span is None}
         for thread in self._connections:
-            thread.join(JOIN_S)
+            if thread not in stuck and thread.ident is not None:  # interrupted between its making and its start
+                thread.join(JOIN_S)
 
     def _fail(self, error: BaseException | None) -> None:
         """Stop everything, because of ``error`` or because all is done."""
@@ -393,10 +398,12 @@ class Download:
         run.left = True
         self._busy.discard(run)
         run.job.running.remove(run)
-        if isinstance(run.job, _Blob):
-            self._ask_again(run.job, run)
-        elif isinstance(run.job, _Small):
+        if run.thread is not None:
+            self._connections.remove(run.thread)
+        if isinstance(run.job, _Small):
             self._small.append(run.job)
+        elif isinstance(run.job, _Blob):
+            self._ask_again(run.job, run)
 
     def _start(self, threads: list[threading.Thread], target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name="download", daemon=True)
@@ -427,6 +434,7 @@ class Download:
             run = self._next()
             if run is not None:
                 self._idle -= 1
+                run.thread = threading.current_thread()
                 run.job.running.append(run)
                 self._busy.add(run)
                 return run
@@ -537,7 +545,7 @@ class Download:
             if blob.index is not None:
                 self._chunks(run, blob, blob.index, span, buffer)
                 return
-            while count := self._read(run, span, buffer):
+            while run.position < run.stop and (count := self._read(run, span, buffer[: run.stop - run.position])):
                 self._landed(run, blob.landing.put(run.position, buffer[:count]))
                 run.position += count
 
@@ -749,9 +757,7 @@ class Download:
                 if run.span is not None:
                     run.span.abort()
                 else:
-                    run.left = True
-                    self._busy.discard(run)
-                    blob.running.remove(run)
+                    self._leave(run)
             while blob.running:
                 self._quiet.wait()
 
@@ -782,7 +788,7 @@ class Download:
 
     def _ask_for(self, blob: _Blob, landing: Landing) -> None:
         """Let the connections have what lacks."""
-        stretches = to_fetch(landing.missing(), blob.descriptor.size, blob.index)
+        stretches = to_fetch(landing.missing(), blob.descriptor.size, blob.index, self._tuning.part)
         with self._lock:
             blob.assembled = landing
             blob.parts = Parts(stretches, blob.index, self._tuning.part)

@@ -24,8 +24,10 @@ PARTS_A_CONNECTION = 4
 
 GAP = 1 << 20
 """Bytes that are there already and fetched again rather than asked around: a request costs about as much."""
-WIDE_GAP = 4 << 20
-"""The same when most of the blob lacks."""
+WIDE = 4
+"""How much wider a gap may be when most of the blob lacks."""
+GAPS_A_PART = 16
+"""A gap is never larger than this share of a part, so that what is fetched again stays below a part."""
 MOSTLY = 0.6
 """Share of a blob that lacks from which its scattered stretches are fetched as one."""
 SCATTERED = 32 << 20
@@ -44,20 +46,22 @@ def part_size(size: int, rate: float, connections: int) -> int:
     return max(SMALLEST, min(LARGEST, int(rate * SECONDS), fair))
 
 
-def bridged(missing: Sequence[Extent], size: int) -> list[Extent]:
+def bridged(missing: Sequence[Extent], size: int, part: int = 0) -> list[Extent]:
     """Return ``missing`` with the small gaps between its extents filled: what is worth asking for.
 
-    Gaps of at most ``GAP`` are fetched again. Where more than ``MOSTLY`` of the blob lacks, those of at most
-    ``WIDE_GAP`` are too, which makes one stretch of what is scattered all over; larger ones never are, because then
+    Gaps of at most ``GAP`` are fetched again. Where more than ``MOSTLY`` of the blob lacks, those that are ``WIDE``
+    times as large are too, which makes one stretch of what is scattered all over; larger ones never are, because then
     the bytes cost more than the requests on any link.
 
     Args:
         missing: In ascending order.
         size: Bytes of the blob.
+        part: Bytes of a part, if somebody has said so; else 0.
     """
     if not missing:
         return []
-    gap = WIDE_GAP if sum(extent.size for extent in missing) > MOSTLY * size else GAP
+    gap = min(GAP, part // GAPS_A_PART) if part else GAP
+    gap *= WIDE if sum(extent.size for extent in missing) > MOSTLY * size else 1
     joined = Extents(missing)
     for left, right in pairwise(missing):
         if right.start - left.stop <= gap:
@@ -65,16 +69,17 @@ def bridged(missing: Sequence[Extent], size: int) -> list[Extent]:
     return list(joined)
 
 
-def to_fetch(missing: Sequence[Extent], size: int, index: ChunkIndex | None = None) -> list[Extent]:
+def to_fetch(missing: Sequence[Extent], size: int, index: ChunkIndex | None = None, part: int = 0) -> list[Extent]:
     """Return the stretches that will be fetched when ``missing`` lacks: whole chunks, small gaps bridged.
 
     Args:
         missing: In ascending order.
         size: Bytes of the blob.
         index: The chunks that are compared one by one as they land, if they are.
+        part: As ``bridged``.
     """
     whole = Extents(map(index.aligned, missing)) if index is not None else Extents(missing)
-    return bridged(list(whole), size)
+    return bridged(list(whole), size, part)
 
 
 class Parts:
@@ -112,8 +117,8 @@ class Parts:
         if self._scattered and not self._exact:
             wanted = min(wanted, SCATTERED)
         stop = first.start + wanted
-        # A rest smaller than half a part is not worth a request of its own.
-        if stop + wanted // 2 >= first.stop:
+        spare = 0 if self._exact else wanted // 2  # a smaller rest is not worth a request of its own
+        if stop + spare >= first.stop:
             return first
         if self._index is not None:
             stop = self._index.aligned(Extent(stop - 1, stop)).stop

@@ -56,3 +56,12 @@ def test_the_front_is_the_first_byte_that_is_not_there(history: list[tuple[str, 
     found, model = _run(history)
     expected = next(byte for byte in range(start, SIZE + 2) if byte not in model)
     assert found.front(start) == expected
+
+
+def test_what_a_stretch_lacks_is_told_for_it_alone() -> None:
+    there = Extents([Extent(0, 10), Extent(20, 30), Extent(40, 50)])
+    assert there.lacking(Extent(5, 45)) == [Extent(10, 20), Extent(30, 40)]
+    assert there.lacking(Extent(22, 28)) == []
+    assert there.lacking(Extent(12, 18)) == [Extent(12, 18)]
+    assert there.lacking(Extent(50, 60)) == [Extent(50, 60)]
+    assert there.lacking(Extent(7, 7)) == []

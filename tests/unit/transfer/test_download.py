@@ -1,0 +1,841 @@
+"""download: which part comes when, over which connection, and what happens when one of them does not come."""
+
+from __future__ import annotations
+
+import random
+import threading
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from installml.digest import Digest
+from installml.errors import DigestMismatch, Interrupted, SizeMismatch
+from installml.events import BlobChecked, BlobProgress, BlobStarted, Event, Waiting
+from installml.registry.errors import (
+    BlobUnknown,
+    ConnectionLost,
+    ConnectionRefused,
+    RangesUnsupported,
+    RateLimited,
+    ServerFailed,
+    TimedOut,
+    UnexpectedAnswer,
+)
+from installml.spec.chunks import ChunkIndex
+from installml.spec.descriptor import Descriptor
+from installml.spec.extents import Extent
+from installml.store.disk import DiskRepository, DiskStore
+from installml.store.protocol import Assembly
+from installml.transfer.download import Download, Tuning
+
+from .shelf import BLOCK, Piece, Shelf, descriptor_of
+
+PART = 100_000
+BIG = random.Random(1).randbytes(1_000_000)
+OTHER = random.Random(2).randbytes(600_000)
+SMALL = [random.Random(number).randbytes(1000 + number) for number in range(3, 8)]
+TUNING = Tuning(part=PART, small=5_000, tick=0.01, hashers=2, random=lambda: 0.0)
+
+
+class Store(DiskRepository):
+    """A store in a folder, and what happened to it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(DiskStore(root), "registry.example", "acme/shelf")
+        self.store.prepare()
+
+    def holds(self, data: bytes) -> bool:
+        path = self.store.blobs.path(descriptor_of(data).digest)
+        return path.exists() and path.read_bytes() == data
+
+    def staged(self) -> list[str]:
+        ingest = self.store.root / "ingest"
+        return [path.name for path in ingest.iterdir() if path.is_dir()] if ingest.exists() else []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+class Pull:
+    """One download and what was told about it."""
+
+    def __init__(self, source: Shelf, store: Store, *, jobs: int = 4, tuning: Tuning = TUNING, **more: object) -> None:
+        self.events: list[Event] = []
+        self.outcomes: dict[Digest, str] = {}
+        self.engine = Download(source, store, jobs=jobs, on_event=self.hear, tuning=tuning, **more)  # type: ignore[arg-type]
+
+    def hear(self, event: Event) -> None:
+        self.events.append(event)
+
+    def run(self, *blobs: bytes) -> Pull:
+        self.engine.run([descriptor_of(data) for data in blobs], self._done)
+        return self
+
+    def _done(self, descriptor: Descriptor, outcome: str) -> None:
+        self.outcomes[descriptor.digest] = outcome
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def moved(self) -> Counter[str]:
+        total = Counter[str]()
+        for event in self.events:
+            if isinstance(event, BlobProgress):
+                assert event.advance > 0
+                total[event.digest] += event.advance
+        return total
+
+
+def name(data: bytes) -> str:
+    return str(descriptor_of(data).digest)
+
+
+def first_only(action: Callable[[Piece], None], when: Callable[[Piece], bool]) -> Callable[[Piece], None]:
+    """Do ``action`` at the first block for which ``when`` holds."""
+    done = threading.Event()
+
+    def script(piece: Piece) -> None:
+        if when(piece) and not done.is_set():
+            done.set()
+            action(piece)
+
+    return script
+
+
+def break_off(piece: Piece) -> None:
+    raise ConnectionLost("the line went dead")
+
+
+# -- order ------------------------------------------------------------------------------------------------------------
+
+
+def test_all_kinds_of_blobs_arrive(store: Store) -> None:
+    blobs = [BIG, *SMALL, OTHER, b"", b"x"]
+    pull = Pull(Shelf(*blobs), store).run(*blobs)
+    assert all(store.holds(data) for data in blobs)
+    assert set(pull.outcomes.values()) == {"copied"}
+    assert len(pull.outcomes) == len(blobs)
+    assert store.staged() == []
+
+
+def test_the_front_of_a_blob_comes_first(store: Store) -> None:
+    source = Shelf(BIG)
+    Pull(source, store, jobs=1).run(BIG)
+    assert source.extents == [Extent(at, at + PART) for at in range(0, len(BIG), PART)]
+
+
+def test_large_blobs_come_before_small_ones(store: Store) -> None:
+    source = Shelf(BIG, *SMALL)
+    opened = threading.Event()
+    store_assemble = store.assemble
+
+    def assemble(*args: object, **more: object) -> object:
+        opened.set()
+        return store_assemble(*args, **more)  # type: ignore[arg-type]
+
+    store.assemble = assemble  # type: ignore[method-assign, assignment]
+    Pull(source, store, jobs=1).run(*SMALL, BIG)
+    sizes = [descriptor.size for descriptor, _ in source.asked]
+    assert opened.is_set()
+    assert sizes.index(len(BIG)) <= 1  # the first request may go out while the large blob is being opened
+    assert max(at for at, size in enumerate(sizes) if size == len(BIG)) <= len(BIG) // PART + 1
+
+
+def test_no_more_requests_are_open_than_allowed(store: Store) -> None:
+    source = Shelf(BIG, OTHER, *SMALL)
+    Pull(source, store, jobs=2).run(BIG, OTHER, *SMALL)
+    assert source.most <= 2
+
+
+def test_parts_of_one_blob_are_asked_for_at_the_same_time(store: Store) -> None:
+    source = Shelf(BIG)
+    together = threading.Barrier(3)
+    source.head = lambda descriptor, extent: together.wait(60) and None if extent.start < 3 * PART else None
+    Pull(source, store, jobs=3).run(BIG)
+    assert store.holds(BIG)
+
+
+def test_what_is_there_is_not_asked_for(store: Store) -> None:
+    Pull(Shelf(BIG, *SMALL), store).run(BIG, *SMALL)
+    again = Shelf(BIG, *SMALL)
+    pull = Pull(again, store).run(BIG, *SMALL)
+    assert again.asked == []
+    assert set(pull.outcomes.values()) == {"exists"}
+
+
+def test_many_more_large_blobs_than_are_opened_at_once_arrive(store: Store) -> None:
+    blobs = [random.Random(seed).randbytes(6_000) for seed in range(60)]
+    Pull(Shelf(*blobs), store).run(*blobs)
+    assert all(store.holds(data) for data in blobs)
+
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_byte_is_told_once_and_compared_once(store: Store) -> None:
+    blobs = [BIG, OTHER, *SMALL]
+    pull = Pull(Shelf(*blobs), store).run(*blobs)
+    assert pull.moved() == {name(data): len(data) for data in blobs}
+    checked = Counter[str]()
+    for event in pull.events:
+        if isinstance(event, BlobChecked):
+            checked[event.digest] += event.advance
+    assert checked == {name(BIG): len(BIG), name(OTHER): len(OTHER)}
+    assert {e.digest for e in pull.events if isinstance(e, BlobStarted) and e.checked} == set(checked)
+
+
+def test_a_blob_begins_before_its_bytes(store: Store) -> None:
+    pull = Pull(Shelf(BIG, *SMALL), store).run(BIG, *SMALL)
+    seen = set()
+    for event in pull.events:
+        if isinstance(event, BlobStarted):
+            seen.add(event.digest)
+        elif isinstance(event, BlobProgress):
+            assert event.digest in seen
+
+
+# -- what breaks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionLost("cut"), TimedOut("late"), ServerFailed("oops", status=500), ServerFailed("", status=504)]
+)
+def test_a_part_that_breaks_goes_on_where_it_broke(error: Exception, store: Store) -> None:
+    source = Shelf(BIG)
+
+    def fail(piece: Piece) -> None:
+        raise error
+
+    source.script = first_only(fail, lambda piece: piece.position == 2 * PART + 3 * BLOCK)
+    pull = Pull(source, store, jobs=1).run(BIG)
+    assert Extent(2 * PART + 3 * BLOCK, 3 * PART) in source.extents
+    assert len(source.extents) == 11
+    assert pull.moved() == {name(BIG): len(BIG)}
+    assert store.holds(BIG)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_whatever_breaks_wherever_the_bytes_are_right_and_told_once(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    blob = random.Random(9).randbytes(data.draw(st.integers(5_001, 300_000)))
+    source, store = Shelf(blob), Store(tmp_path_factory.mktemp("store"))
+    breaks = set(data.draw(st.lists(st.integers(0, 30), max_size=6)))
+    number, guard = count(), threading.Lock()
+
+    def script(piece: Piece) -> None:
+        with guard:
+            at = next(number)
+        if at in breaks:
+            raise ConnectionLost("cut")
+
+    source.script = script
+    tuning = replace(TUNING, part=data.draw(st.sampled_from([7_001, 50_000, 1 << 20])), clock=Seconds())
+    pull = Pull(source, store, jobs=data.draw(st.integers(1, 4)), tuning=tuning).run(blob)
+    assert store.holds(blob)
+    assert pull.moved() == {name(blob): len(blob)}
+
+
+class Seconds:
+    """A clock on which every look takes some time, so that waits pass without waiting."""
+
+    def __init__(self, step: float = 0.5) -> None:
+        self._now = count()
+        self._step = step
+
+    def __call__(self) -> float:
+        return next(self._now) * self._step
+
+
+@pytest.mark.parametrize("size", [len(BIG), 1000])
+def test_a_registry_that_never_answers_is_given_up_when_nothing_new_came_for_long(size: int, store: Store) -> None:
+    source = Shelf(BIG[:size])
+
+    def fail(descriptor: Descriptor, extent: Extent) -> None:
+        raise ServerFailed("the registry is ill", status=500)
+
+    source.head = fail
+    pull = Pull(source, store, tuning=replace(TUNING, clock=Seconds(), patience=100.0))
+    with pytest.raises(ServerFailed, match="ill"):
+        pull.run(BIG[:size])
+    assert len(source.asked) > 5
+    assert not store.holds(BIG[:size])
+
+
+def test_a_download_that_gets_on_is_never_given_up(store: Store) -> None:
+    """Each request brings one block and breaks: a hundred failures, each after progress."""
+    source = Shelf(BIG)
+
+    def script(piece: Piece) -> None:
+        if piece.position > piece.start:
+            raise ConnectionLost("cut")
+
+    source.script = script
+    Pull(source, store, jobs=2, tuning=replace(TUNING, clock=Seconds(), patience=60.0)).run(BIG)
+    assert store.holds(BIG)
+    assert len(source.asked) >= len(BIG) // BLOCK
+
+
+@pytest.mark.parametrize("blob", [BIG, SMALL[0]])
+def test_what_another_attempt_cannot_mend_ends_at_once(blob: bytes, store: Store) -> None:
+    source = Shelf()
+    with pytest.raises(BlobUnknown):
+        Pull(source, store, jobs=1).run(blob)
+    assert len(source.asked) == 1
+    assert not store.holds(blob)
+
+
+def test_a_registry_that_was_there_and_refuses_connections_for_a_moment_is_waited_for(store: Store) -> None:
+    source, number = Shelf(BIG), count()
+
+    def restart(descriptor: Descriptor, extent: Extent) -> None:
+        if next(number) in (3, 4):
+            raise ConnectionRefused("nobody listens")
+
+    source.head = restart
+    Pull(source, store, jobs=1, tuning=replace(TUNING, clock=Seconds())).run(BIG)
+    assert store.holds(BIG)
+
+
+def test_a_registry_that_was_never_there_is_not_waited_for(store: Store) -> None:
+    source = Shelf(BIG)
+
+    def refuse(descriptor: Descriptor, extent: Extent) -> None:
+        raise ConnectionRefused("nobody listens")
+
+    source.head = refuse
+    with pytest.raises(ConnectionRefused):
+        Pull(source, store, jobs=1).run(BIG)
+    assert len(source.asked) == 1
+
+
+def test_a_small_blob_that_breaks_begins_again_and_no_byte_is_told_twice(store: Store) -> None:
+    blob = random.Random(3).randbytes(4 * BLOCK)
+    source = Shelf(blob)
+    source.script = first_only(break_off, lambda piece: piece.position == 2 * BLOCK)
+    pull = Pull(source, store, tuning=replace(TUNING, small=len(blob), clock=Seconds())).run(blob)
+    assert source.extents == [Extent(0, len(blob))] * 2
+    assert pull.moved() == {name(blob): len(blob)}
+    assert store.holds(blob)
+
+
+def test_an_answer_that_ends_too_early_is_asked_for_again(store: Store) -> None:
+    source = Shelf(BIG)
+
+    def shorten(piece: Piece) -> None:
+        piece.stop = min(piece.stop, piece.start + 2 * BLOCK)
+
+    source.script = shorten
+    pull = Pull(source, store, jobs=2).run(BIG)
+    assert store.holds(BIG)
+    assert pull.moved() == {name(BIG): len(BIG)}
+
+
+def test_answers_without_a_byte_are_given_up(store: Store) -> None:
+    source = Shelf(BIG)
+
+    def empty(piece: Piece) -> None:
+        piece.stop = piece.start
+
+    source.script = empty
+    with pytest.raises(ConnectionLost):
+        Pull(source, store, tuning=replace(TUNING, clock=Seconds(), patience=100.0)).run(BIG)
+
+
+# -- connections that stand still -------------------------------------------------------------------------------------
+
+
+def test_the_last_part_is_asked_for_again_when_its_connection_is_much_slower_than_the_others(store: Store) -> None:
+    source = Shelf(BIG)
+    source.script = first_only(Piece.hang, lambda piece: piece.position == 9 * PART + BLOCK)
+    Pull(source, store, jobs=4, tuning=replace(TUNING, stall=3600.0)).run(BIG)
+    assert store.holds(BIG)
+    assert Extent(9 * PART + BLOCK, len(BIG)) in source.extents
+
+
+def test_a_stalled_connection_is_given_up_before_its_socket_times_out(store: Store) -> None:
+    source = Shelf(BIG)
+    source.script = first_only(Piece.hang, lambda piece: piece.position == BLOCK)
+    Pull(source, store, jobs=1, tuning=replace(TUNING, stall=0.02)).run(BIG)
+    assert Extent(BLOCK, PART) in source.extents
+    assert store.holds(BIG)
+
+
+def test_a_stalled_connection_of_a_small_blob_is_given_up_too(store: Store) -> None:
+    source = Shelf(*SMALL)
+    source.script = first_only(Piece.hang, lambda piece: True)
+    Pull(source, store, jobs=1, tuning=replace(TUNING, stall=0.02)).run(*SMALL)
+    assert all(store.holds(data) for data in SMALL)
+
+
+@pytest.mark.parametrize("blob", [BIG, SMALL[0]])
+def test_a_request_whose_answer_never_begins_is_left_behind(blob: bytes, store: Store) -> None:
+    source, number, end = Shelf(blob), count(), threading.Event()
+
+    def never(descriptor: Descriptor, extent: Extent) -> None:
+        if next(number) == 0:
+            end.wait(60)
+
+    source.head = never
+    try:
+        Pull(source, store, jobs=1, tuning=replace(TUNING, stall=0.02)).run(blob)
+        assert store.holds(blob)
+    finally:
+        end.set()
+
+
+def test_what_a_late_connection_brings_is_not_written_over_what_was_compared(store: Store) -> None:
+    """The slow one comes back with other bytes, after somebody else has brought its part."""
+    source, late = Shelf(BIG), threading.Event()
+
+    class Late(Piece):
+        def readinto(self, buffer: memoryview, /) -> int:
+            late.wait(60)
+            buffer[:BLOCK] = bytes(BLOCK)
+            self.position += BLOCK
+            return BLOCK
+
+        def abort(self) -> None:
+            late.set()
+
+    number = count()
+    source.piece = lambda data, extent: (  # type: ignore[method-assign]
+        Late(data, extent.start, extent.stop, lambda piece: None)
+        if extent.stop == len(BIG) and next(number) == 0
+        else Piece(data, extent.start, extent.stop, lambda piece: None)
+    )
+    Pull(source, store, jobs=3, tuning=replace(TUNING, stall=3600.0)).run(BIG)
+    assert store.holds(BIG)
+
+
+# -- registries that ask us to go slower ------------------------------------------------------------------------------
+
+
+def test_a_refusal_halves_the_connections(store: Store) -> None:
+    source, number = Shelf(BIG, OTHER), count()
+
+    def refuse(descriptor: Descriptor, extent: Extent) -> None:
+        if next(number) == 2:
+            raise RateLimited("slow down", status=429)
+
+    source.head = refuse
+    pull = Pull(source, store, jobs=4, tuning=replace(TUNING, clock=Seconds(0.01))).run(BIG, OTHER)
+    assert pull.engine._pace.limit < 4
+    assert store.holds(BIG)
+
+
+def test_the_time_that_a_registry_asks_for_is_waited_and_told(store: Store) -> None:
+    source, asked_at, clock, number = Shelf(BIG), list[float](), Seconds(0.25), count()
+
+    def refuse(descriptor: Descriptor, extent: Extent) -> None:
+        asked_at.append(clock())
+        if next(number) == 1:
+            raise RateLimited("slow down", status=429, retry_after=60.0)
+
+    source.head = refuse
+    pull = Pull(source, store, jobs=1, tuning=replace(TUNING, clock=clock)).run(BIG)
+    assert asked_at[2] - asked_at[1] >= 60
+    assert [event.seconds for event in pull.events if isinstance(event, Waiting)] == [60.0]
+    assert store.holds(BIG)
+
+
+def test_a_registry_that_asks_to_come_back_tomorrow_has_refused(store: Store) -> None:
+    source = Shelf(BIG)
+
+    def refuse(descriptor: Descriptor, extent: Extent) -> None:
+        raise RateLimited("come back tomorrow", status=429, retry_after=86400.0)
+
+    source.head = refuse
+    with pytest.raises(RateLimited):
+        Pull(source, store, jobs=1).run(BIG)
+    assert len(source.asked) == 1
+
+
+def test_a_pause_is_no_reason_to_give_up(store: Store) -> None:
+    source, number = Shelf(BIG), count()
+
+    def refuse(descriptor: Descriptor, extent: Extent) -> None:
+        if next(number) < 4:
+            raise RateLimited("slow down", status=429, retry_after=90.0)
+
+    source.head = refuse
+    Pull(source, store, jobs=1, tuning=replace(TUNING, clock=Seconds(), patience=100.0)).run(BIG)
+    assert store.holds(BIG)
+
+
+class Meter:
+    """Counts what a limit is asked for."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def block(self, largest: int) -> int:
+        return min(largest, 1_000)
+
+    def take(self, count: int, stopped: Callable[[], bool] | None = None) -> None:
+        self.taken += count
+
+
+def test_a_limit_sees_every_byte_in_small_pieces(store: Store) -> None:
+    meter = Meter()
+    Pull(Shelf(BIG, SMALL[0]), store, jobs=1, limit=meter).run(BIG, SMALL[0])
+    assert meter.taken == len(BIG) + len(SMALL[0])
+
+
+# -- stopping and going on --------------------------------------------------------------------------------------------
+
+
+def interrupted(source: Shelf, store: Store, error: BaseException, after: int) -> None:
+    pull = Pull(source, store, jobs=2)
+    seen = count()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, BlobProgress) and next(seen) == after:
+            raise error
+
+    pull.engine._on_event = hear
+    with pytest.raises(type(error)):
+        pull.run(BIG)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted("stop")])
+def test_after_ctrl_c_only_what_was_in_flight_is_fetched_again(error: BaseException, store: Store) -> None:
+    interrupted(Shelf(BIG), store, error, after=60)
+    again = Shelf(BIG)
+    pull = Pull(again, store, jobs=2).run(BIG)
+    assert sum(extent.size for extent in again.extents) <= len(BIG) - 58 * BLOCK
+    started = next(event for event in pull.events if isinstance(event, BlobStarted))
+    assert started.done + sum(pull.moved().values()) == len(BIG)
+    assert store.holds(BIG)
+
+
+def test_ctrl_c_ends_connections_on_which_nothing_comes(store: Store) -> None:
+    source = Shelf(BIG)
+    hanging = threading.Event()
+
+    def script(piece: Piece) -> None:
+        if piece.start == PART:
+            hanging.set()
+            piece.hang()
+        elif piece.position >= 5 * PART:
+            assert hanging.wait(60)
+            raise KeyboardInterrupt
+
+    source.script = script
+    with pytest.raises(KeyboardInterrupt):
+        Pull(source, store, jobs=3, tuning=replace(TUNING, stall=3600.0)).run(BIG)
+    assert not store.holds(BIG)
+
+
+def test_when_one_blob_fails_the_others_stop_and_keep_what_they_have(store: Store) -> None:
+    source = Shelf(BIG, OTHER)
+    half = threading.Event()
+
+    def script(piece: Piece) -> None:
+        if piece.data is BIG and piece.position >= 5 * PART:
+            half.set()
+            piece.hang()
+
+    def head(descriptor: Descriptor, extent: Extent) -> None:
+        if descriptor.size == len(OTHER):
+            assert half.wait(60)
+            raise BlobUnknown("gone", status=404)
+
+    source.script, source.head = script, head
+    with pytest.raises(BlobUnknown):
+        Pull(source, store, jobs=4, tuning=replace(TUNING, stall=3600.0)).run(BIG, OTHER)
+    again = Shelf(BIG)
+    Pull(again, store).run(BIG)
+    assert sum(extent.size for extent in again.extents) <= 6 * PART
+
+
+# -- registries without ranges ----------------------------------------------------------------------------------------
+
+
+class NoRanges(Shelf):
+    """Sends the whole blob whatever is asked for, as ``fetch_range`` tells it."""
+
+    def piece(self, data: bytes, extent: Extent) -> Piece:
+        if extent.start:
+            raise RangesUnsupported("it sends all of it")
+        return Piece(data, 0, len(data), self.script)
+
+
+def test_a_registry_that_sends_the_whole_is_read_once_from_the_front(store: Store) -> None:
+    source = NoRanges(BIG)
+    pull = Pull(source, store, jobs=1).run(BIG)
+    assert source.extents == [Extent(0, PART)]
+    assert pull.moved() == {name(BIG): len(BIG)}
+    assert store.holds(BIG)
+
+
+def test_with_many_connections_one_goes_on_and_the_others_do_something_else(store: Store) -> None:
+    pull = Pull(NoRanges(BIG, OTHER), store, jobs=4).run(BIG, OTHER)
+    assert pull.moved() == {name(BIG): len(BIG), name(OTHER): len(OTHER)}
+    assert store.holds(BIG)
+    assert store.holds(OTHER)
+
+
+def test_without_ranges_a_break_begins_again_and_what_is_there_is_not_told_twice(store: Store) -> None:
+    source = NoRanges(BIG)
+    source.script = first_only(break_off, lambda piece: piece.position == 5 * BLOCK)
+    pull = Pull(source, store, jobs=2).run(BIG)
+    assert pull.moved() == {name(BIG): len(BIG)}
+    assert store.holds(BIG)
+
+
+def test_what_is_there_stays_when_the_registry_has_lost_its_ranges(store: Store) -> None:
+    interrupted(Shelf(BIG), store, KeyboardInterrupt(), after=50)
+    source = NoRanges(BIG)
+    pull = Pull(source, store, jobs=2).run(BIG)
+    assert sum(pull.moved().values()) <= len(BIG) - 48 * BLOCK
+    assert store.holds(BIG)
+
+
+def test_a_registry_that_never_gets_through_the_whole_is_given_up(store: Store) -> None:
+    source = NoRanges(BIG)
+
+    def script(piece: Piece) -> None:
+        if piece.position >= 5 * BLOCK:
+            raise ConnectionLost("cut")
+
+    source.script = script
+    with pytest.raises(ConnectionLost):
+        Pull(source, store, jobs=2, tuning=replace(TUNING, clock=Seconds(), patience=100.0)).run(BIG)
+
+
+def test_ranges_that_cannot_be_believed_are_no_ranges(store: Store) -> None:
+    source = Shelf(BIG)
+
+    def head(descriptor: Descriptor, extent: Extent) -> None:
+        if extent.start:
+            raise UnexpectedAnswer("other bytes than those asked for", status=206)
+
+    source.head = head
+    Pull(source, store, jobs=2).run(BIG)
+    assert Extent(0, len(BIG)) in source.extents
+    assert store.holds(BIG)
+
+
+# -- wrong bytes ------------------------------------------------------------------------------------------------------
+
+
+class Knowing:
+    """What helps a download: an index, who vouches for it, and local bytes."""
+
+    def __init__(self, data: bytes, *, vouched: bool, chunk: int = 30_000, local: bytes = b"") -> None:
+        bounds = [*range(0, len(data), chunk), len(data)]
+        digests = b"".join(blake3(data[at : at + chunk]).digest() for at in bounds[:-1])
+        self._index = ChunkIndex(descriptor_of(data).digest, bounds, digests)
+        self._vouched = vouched
+        self._local = local
+
+    def index(self, blob: Digest) -> ChunkIndex | None:
+        return self._index
+
+    def vouched(self, blob: Digest) -> bool:
+        return self._vouched
+
+    def fill(self, descriptor: Descriptor, assembly: Assembly) -> int:
+        return assembly.write(0, self._local) if self._local else 0
+
+
+def flip(blob: bytes, at: int) -> bytes:
+    return blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :]
+
+
+def damaged(times: int | None, at: int = 555_555) -> Shelf:
+    """Return a shelf on which one byte is wrong, the first ``times`` that it is sent."""
+    source, number = Shelf(BIG), count()
+    wrong = flip(BIG, at)
+
+    def piece(data: bytes, extent: Extent) -> Piece:
+        bad = extent.start <= at < extent.stop and (times is None or next(number) < times)
+        return Piece(wrong if bad else data, extent.start, extent.stop, lambda piece: None)
+
+    source.piece = piece  # type: ignore[method-assign]
+    return source
+
+
+def test_wrong_bytes_are_refused_and_nothing_of_them_is_left(store: Store) -> None:
+    with pytest.raises(DigestMismatch, match=r"registry\.example"):
+        Pull(damaged(None), store).run(BIG)
+    assert not store.holds(BIG)
+    assert store.staged() == []
+
+
+def test_wrong_bytes_of_a_small_blob_are_refused(store: Store) -> None:
+    source = Shelf(SMALL[0])
+    source.content[descriptor_of(SMALL[0]).digest] = flip(SMALL[0], 5)
+    with pytest.raises(DigestMismatch):
+        Pull(source, store).run(SMALL[0])
+    assert not store.holds(SMALL[0])
+
+
+def test_with_an_index_only_the_wrong_chunk_is_fetched_again(store: Store) -> None:
+    source = damaged(1)
+    pull = Pull(source, store, delta=Knowing(BIG, vouched=False)).run(BIG)
+    assert store.holds(BIG)
+    assert source.extents[-1] == Extent(540_000, 570_000)
+    assert pull.moved() == {name(BIG): len(BIG)}
+    assert sum(event.advance for event in pull.events if isinstance(event, BlobChecked)) == len(BIG)
+
+
+def test_a_chunk_that_stays_wrong_is_refused(store: Store) -> None:
+    source = damaged(None)
+    with pytest.raises(DigestMismatch):
+        Pull(source, store, delta=Knowing(BIG, vouched=False)).run(BIG)
+    assert store.staged() == []
+
+
+def test_an_index_that_lies_changes_nothing(store: Store) -> None:
+    """It belongs to other bytes: the blob's own digest decides."""
+    lying = Knowing(BIG, vouched=False)
+    lying._index = replace(lying._index, digests=bytes(len(lying._index.digests)))
+    Pull(Shelf(BIG), store, delta=lying).run(BIG)
+    assert store.holds(BIG)
+
+
+def test_wrong_local_bytes_are_fetched_instead(store: Store) -> None:
+    source = Shelf(BIG)
+    helper = Knowing(BIG, vouched=False, local=bytes(300_000))
+    helper._index = replace(helper._index, blob=Digest.of(b"another"))
+    Pull(source, store, delta=helper).run(BIG)
+    assert store.holds(BIG)
+
+
+def test_right_local_bytes_are_not_fetched(store: Store) -> None:
+    source = Shelf(BIG)
+    pull = Pull(source, store, delta=Knowing(BIG, vouched=False, local=BIG[:300_000])).run(BIG)
+    assert min(source.extents) == Extent(300_000, 400_000)
+    assert store.holds(BIG)
+    assert next(event for event in pull.events if isinstance(event, BlobStarted)).done == 300_000
+
+
+def test_chunks_that_are_vouched_for_are_compared_as_they_land(store: Store) -> None:
+    pull = Pull(Shelf(BIG), store, delta=Knowing(BIG, vouched=True)).run(BIG)
+    assert store.holds(BIG)
+    assert pull.of(BlobChecked) == []
+    assert not next(event for event in pull.events if isinstance(event, BlobStarted)).checked
+    assert pull.moved() == {name(BIG): len(BIG)}
+
+
+def test_a_wrong_chunk_is_fetched_once_more_and_nothing_else(store: Store) -> None:
+    source = damaged(1)
+    Pull(source, store, delta=Knowing(BIG, vouched=True)).run(BIG)
+    assert store.holds(BIG)
+    assert Extent(540_000, 570_000) in source.extents
+    assert sum(extent.size for extent in source.extents) == len(BIG) + 30_000
+
+
+def test_a_vouched_chunk_that_stays_wrong_ends_it_and_the_registry_is_named(store: Store) -> None:
+    with pytest.raises(DigestMismatch, match=r"registry\.example.*blake3"):
+        Pull(damaged(None), store, delta=Knowing(BIG, vouched=True)).run(BIG)
+    assert not store.holds(BIG)
+
+
+def test_local_bytes_are_compared_with_what_is_vouched_for(store: Store) -> None:
+    local = flip(BIG[:300_000], 100_000)
+    source = Shelf(BIG)
+    Pull(source, store, delta=Knowing(BIG, vouched=True, local=local)).run(BIG)
+    assert store.holds(BIG)
+    assert Extent(90_000, 120_000) in source.extents or min(source.extents).start == 90_000
+
+
+def test_vouched_chunks_of_a_registry_without_ranges_are_compared_too(store: Store) -> None:
+    Pull(NoRanges(BIG), store, delta=Knowing(BIG, vouched=True)).run(BIG)
+    assert store.holds(BIG)
+
+
+def test_a_break_within_a_chunk_begins_with_the_chunk(store: Store) -> None:
+    source = Shelf(BIG)
+    source.script = first_only(break_off, lambda piece: piece.position == 50_000)
+    Pull(source, store, jobs=1, delta=Knowing(BIG, vouched=True)).run(BIG)
+    assert source.extents[1].start == 30_000
+    assert store.holds(BIG)
+
+
+class Doubtful(Shelf):
+    """Gives wrong bytes until it is told so."""
+
+    def __init__(self, *blobs: bytes) -> None:
+        super().__init__(*blobs)
+        self.doubted = 0
+
+    def piece(self, data: bytes, extent: Extent) -> Piece:
+        wrong = data if self.doubted else flip(data, 500)
+        return Piece(wrong, extent.start, extent.stop, self.script)
+
+    def doubt(self, descriptor: Descriptor) -> bool:
+        self.doubted += 1
+        return self.doubted == 1
+
+
+@pytest.mark.parametrize("blob", [BIG, SMALL[0]])
+def test_whoever_has_the_bytes_from_elsewhere_is_told_and_asked_again(blob: bytes, store: Store) -> None:
+    source = Doubtful(blob)
+    Pull(source, store).run(blob)
+    assert store.holds(blob)
+    assert source.doubted == 1
+
+
+def test_a_blob_of_another_size_is_refused(store: Store) -> None:
+    source = Shelf(BIG)
+
+    def head(descriptor: Descriptor, extent: Extent) -> None:
+        raise SizeMismatch(descriptor.size, "7", "registry.example")
+
+    source.head = head
+    with pytest.raises(SizeMismatch):
+        Pull(source, store).run(BIG)
+    assert len(source.asked) <= 4
+
+
+# -- cost -------------------------------------------------------------------------------------------------------------
+
+
+class Zeros(Shelf):
+    """Sends zeros, of which it holds none."""
+
+    def piece(self, data: bytes, extent: Extent) -> Piece:
+        return _Zeros(b"", extent.start, extent.stop, self.script)
+
+
+class _Zeros(Piece):
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = min(len(buffer), self.stop - self.position)
+        self.position += count
+        return count
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def test_memory_is_a_buffer_a_connection_and_one_a_hasher_whatever_the_size(store: Store, traced: None) -> None:
+    size, jobs = 96 << 20, 6
+    state = descriptor_of(b"").digest.hasher()
+    for _ in range(96):
+        state.update(bytes(1 << 20))
+    blob = Descriptor("application/octet-stream", Digest("sha256", state.hexdigest()), size)
+    source = Zeros()
+    source.content[blob.digest] = b""
+    pull = Pull(source, store, jobs=jobs, tuning=replace(TUNING, part=4 << 20))
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    pull.engine.run([blob], lambda descriptor, outcome: None)
+    assert tracemalloc.get_traced_memory()[1] - before <= (jobs + 1 + 2) << 20
