@@ -98,6 +98,10 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Tables of benchmarks/, on an otherwise idle machine."""
+    """Tables of benchmarks/, on an otherwise idle machine: all, or ``nox -s bench -- transfer --size 128M``."""
     _install(session, TEST)
-    session.run("python", "benchmarks/startup.py", *session.posargs)
+    name, *options = session.posargs or [""]
+    if name in ("", "transfer"):
+        session.run("python", "tests/services/provision.py")
+    for each in [name] if name else ["startup.py", "transfer", "scale.py"]:
+        session.run("python", f"benchmarks/{each}", *options)
