@@ -154,9 +154,13 @@ class Downloads:
         response = self._asked(descriptor, headers, remember=partly, once=once)
         try:
             return _span(response, descriptor, extent, what)
-        except BaseException:
+        except BaseException as error:
             response.close()
-            raise
+            strange = isinstance(error, (RangesUnsupported, UnexpectedAnswer)) and response.status in {206, 416}
+            if not (strange and partly and not extent.start):
+                raise
+        # Who cannot send the front of a blob has no ranges: then all of it, which begins at the same place.
+        return self.open(descriptor, Extent(0, descriptor.size), what, once=once)
 
     def _asked(self, descriptor: Descriptor, headers: Mapping[str, str], *, remember: bool, once: bool) -> Response:
         found = self._found.get(descriptor.digest)

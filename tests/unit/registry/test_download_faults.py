@@ -165,6 +165,15 @@ def test_the_whole_is_taken_where_it_comes_for_a_part_at_the_front() -> None:
         assert collect(span) == DATA
 
 
+@pytest.mark.parametrize(
+    "fault", [f.WrongRange(shift=9), f.Multipart(), f.Unsatisfied(9)], ids=["shift", "multi", "416"]
+)
+def test_who_cannot_send_the_front_is_asked_for_the_whole(fault: f.Fault) -> None:
+    with place(rule(fault, times=1)) as (repository, _), repository.fetch_range(BLOB, FRONT) as span:
+        assert (span.start, span.stop) == WHOLE
+        assert collect(span) == DATA
+
+
 def test_a_shorter_part_than_asked_for_is_taken_as_it_is() -> None:
     with place(rule(f.ShortRange(1000))) as (repository, _), repository.fetch_range(BLOB, PART) as span:
         assert (span.start, span.stop) == (PART.start, PART.start + 1000)
