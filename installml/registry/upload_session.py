@@ -36,6 +36,7 @@ PUSH_HINTS = (
 """What registries say when a push is refused for a reason that somebody can remove, and who that is."""
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
+_TRIES, _BUSY = 4, 0.25  # times, and seconds between them
 _OCTETS = {"Content-Type": "application/octet-stream"}
 
 
@@ -131,9 +132,13 @@ class UploadSession:
 
     def cancel(self) -> None:
         """Give the session up, so that the registry need not keep what came; one that is over is no failure."""
-        asking = self._at.send
-        with suppress(RegistryError, TransportError), asking("DELETE", self.url, "pull", "push", body=b"") as response:
-            response.drain()
+        with suppress(RegistryError, TransportError):
+            for _ in range(_TRIES):
+                with self._at.send("DELETE", self.url, "pull", "push", body=b"", follow=False) as response:
+                    response.drain()
+                if response.status != 409:
+                    break
+                self._at.registry.client.sleep(_BUSY)  # the registry still reads what was on the wire
 
     def _refusal(self, response: Response, what: str) -> RegistryError:
         return failure(response, what, known=self._at.registry.quirks.hints + PUSH_HINTS)
