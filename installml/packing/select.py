@@ -5,8 +5,6 @@ Every refusal is collected, so that one look at the list is enough to mend the f
 
 from __future__ import annotations
 
-import fnmatch
-import functools
 import os
 import re
 import stat
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RecipeInvalid
+from ..spec.globs import matches
 from ..spec.media import OWN_FOLDER, Role
 from ..spec.paths import collisions, name_problem
 from ..spec.recipe import FileRules
@@ -66,27 +65,6 @@ class Selection:
     notices: tuple[str, ...] = ()
 
 
-@functools.lru_cache(maxsize=512)
-def _pattern(glob: str) -> re.Pattern[str]:
-    """Return the regular expression of a glob: ``**/`` any folders, ``**`` anything, ``*`` and ``?`` inside one."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", glob)
-    table = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile(
-        "".join(table.get(p) or (_class(p) if p.startswith("[") else re.escape(p)) for p in parts),
-        re.DOTALL,
-    )
-
-
-def _class(glob: str) -> str:
-    """Return a character class as fnmatch understands it, odd and reversed ones included, without its anchors."""
-    return fnmatch.translate(glob).removeprefix("(?s:").rpartition(")")[0]
-
-
-def matches(path: str, globs: tuple[str, ...]) -> bool:
-    """Return whether any glob means ``path``."""
-    return any(_pattern(glob).fullmatch(path) for glob in globs)
-
-
 def role_by_name(path: str, size: int) -> Role:
     """Return what a file is for, judged by its name, and by its size where the name says nothing."""
     name = path.rpartition("/")[2]
@@ -97,7 +75,7 @@ def role_by_name(path: str, size: int) -> Role:
 
 
 def _role(path: str, size: int, rules: FileRules, weights: frozenset[str]) -> Role:
-    globs = [glob for glob in rules.roles if _pattern(glob).fullmatch(path)]
+    globs = [glob for glob in rules.roles if matches(path, (glob,))]
     if globs:
         return rules.roles[max(globs, key=len)]
     return Role.WEIGHT if path in weights else role_by_name(path, size)
