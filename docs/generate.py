@@ -170,7 +170,13 @@ ANSWERS: Mapping[str, str] = {
 }
 """Verbs whose function returns something else than the document that is written."""
 
-ALIASES = {"cache df": "cache_df", "cache gc": "cache_gc", "cache verify": "cache_verify", "config show": "config_show"}
+ALIASES = {
+    "cache df": "cache_df",
+    "cache gc": "cache_gc",
+    "cache repair": "cache_repair",
+    "cache verify": "cache_verify",
+    "config show": "config_show",
+}
 
 
 def json_forms() -> str:
@@ -389,8 +395,8 @@ def faults() -> str:
 FAULTS = (
     "`installml.testing.start(faults=Faults(Rule(fault, method, path, skip, times)))` runs the embedded registry with\n"
     "these in front of it: a rule meets requests of `method` (any when empty) whose path the regular expression\n"
-    "`path` is found in; it lets the first `skip` of them pass, then meets `times` (all when `None`). The first rule that\n"
-    "matches decides. All names are in `installml.testing.faults`. A fault of your own is an object with one\n"
+    "`path` is found in; it lets the first `skip` of them pass, then meets `times` (all when `None`). The first rule\n"
+    "that matches decides. All names are in `installml.testing.faults`. A fault of your own is an object with one\n"
     "coroutine, `misbehave(inner, scope, receive, send)`."
 )
 

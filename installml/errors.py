@@ -8,6 +8,7 @@ a stable kebab-case identifier (reference) and the thing it is about (subject). 
     │   ├── ReferenceInvalid          a name that the grammar does not know
     │   ├── RecipeInvalid             installml.yaml or a manifest breaks its schema (lists every violation)
     │   ├── SettingInvalid            a configuration value
+    │   ├── ChunkIndexInvalid         a chunk index that breaks its format (installml.spec.chunks)
     │   └── FormatError               a model file that is not what its header claims (file and offset)
     ├── NotFound                   1  nothing there under that name
     ├── TransportError             1  the network between us and a registry (installml.registry.errors)
