@@ -141,7 +141,11 @@ class PushResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class PullResult(PushResult):
-    """A package was fetched into the local store; ``seeded`` counts bytes that this machine had in other files."""
+    """A package was fetched into the local store.
+
+    Attributes:
+        seeded: Bytes that this machine had in other files.
+    """
 
     seeded: int = 0
 
@@ -499,7 +503,13 @@ class CacheVerification(Result):
 
 @dataclass(frozen=True, slots=True)
 class MendedBlob:
-    """A blob that was damaged and is sound again; ``fetched`` counts the bytes that it took from a registry."""
+    """A blob that was damaged and is sound again.
+
+    Attributes:
+        digest: The blob.
+        size: Its bytes.
+        fetched: Bytes that it took from a registry.
+    """
 
     digest: Digest
     size: int
