@@ -22,6 +22,7 @@ from ..spec.hardware import HardwareManifest
 from ..spec.manifest import Manifest
 from ..spec.media import (
     ANNOTATION_BASE,
+    ANNOTATION_CHECKPOINTS,
     ANNOTATION_FILES,
     ANNOTATION_HARDWARE,
     ANNOTATION_RUNTIME,
@@ -39,6 +40,7 @@ from ..spec.media import (
 from ..spec.package import file_annotations
 from ..spec.recipe import Recipe, tag_of
 from ..spec.runtime import RuntimeManifest
+from ..spec.subset import checkpoint_problems, checkpoints_text
 from .hashing import Hash, Hashed, Reading, hash_files, open_source
 from .memory import Identity
 from .select import Selected, Selection
@@ -139,8 +141,11 @@ def assemble(
 
     Raises:
         SourceChanged: A file changed while it was read.
-        RecipeInvalid: The result exceeds what registries take.
+        RecipeInvalid: A checkpoint means no file, or the result exceeds what registries take.
     """
+    problems = checkpoint_problems(recipe.checkpoints, (file.path for file in selection.files))
+    if problems:  # told before anything is read
+        raise RecipeInvalid(recipe.name, problems)
     memory: dict[Digest, bytes] = {}
 
     def small(data: bytes, media_type: str, annotations: dict[str, str] | None = None) -> Descriptor:
@@ -238,6 +243,7 @@ def _annotations(
             ANNOTATION_HARDWARE: canonical([p.to_json() for p in recipe.hardware]).decode() if recipe.hardware else "",
             ANNOTATION_SIZE: str(sum(layer.size for layer in layers)),
             ANNOTATION_FILES: str(len(layers)),
+            ANNOTATION_CHECKPOINTS: checkpoints_text(recipe.checkpoints),
             ANNOTATION_BASE: canonical(
                 _filled({"ref": base.ref, "digest": str(base.digest or ""), "relation": base.relation})
             ).decode()

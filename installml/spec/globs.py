@@ -70,16 +70,16 @@ class Globs:
 
     def _add(self, glob: str) -> None:
         self._start |= 1 << len(self._advance)
-        for token in _tokens(glob):
-            if token == "**/":  # at the start of a folder's name, and inside one
+        for part in _tokens(glob):
+            if part == "**/":  # at the start of a folder's name, and inside one
                 self._skips[len(self._advance)] = 2
                 self._position(_in_folder)
                 self._position(_never, _in_folder, lambda char: char == "/")
-            elif token in ("*", "**"):
+            elif part in ("*", "**"):
                 self._skips[len(self._advance)] = 1
-                self._position(_never, _in_folder if token == "*" else _any)
+                self._position(_never, _in_folder if part == "*" else _any)
             else:
-                self._position(_one(token))
+                self._position(_one(part))
         self._accept |= 1 << len(self._advance)
         self._position(_never)
 
@@ -122,13 +122,13 @@ def _mask(tests: Iterable[Test], char: str) -> int:
     return sum(1 << position for position, test in enumerate(tests) if test(char))
 
 
-def _one(token: str) -> Test:
-    if token == "?":
+def _one(part: str) -> Test:
+    if part == "?":
         return _in_folder
-    if len(token) > 1:
-        pattern = re.compile(fnmatch.translate(token))
+    if len(part) > 1:
+        pattern = re.compile(fnmatch.translate(part))
         return lambda char: pattern.match(char) is not None
-    return lambda char: char == token
+    return lambda char: char == part
 
 
 @functools.lru_cache(maxsize=512)

@@ -89,6 +89,7 @@ def copy(
     limit: Rate | None = None,
     part_size: int = 0,
     tuning: Tuning | None = None,
+    wanted: Callable[[Descriptor], bool] | None = None,
 ) -> Copied:
     """Bring ``root`` and all below it from ``source`` to ``destination``.
 
@@ -104,6 +105,8 @@ def copy(
         limit: A ceiling on bytes a second.
         part_size: Bytes asked for in one request where blobs come in parts; 0 to choose by size and speed.
         tuning: What the download engine takes for given, but for the size of parts.
+        wanted: Which layers to bring; all when left out. Configs and manifests always come, and the destination must
+            know what it lacks before it is asked to tag.
 
     Returns:
         What was moved and what was there.
@@ -115,7 +118,7 @@ def copy(
     """
     tally = _Tally()
     tuned = replace(tuning or Tuning(), part=part_size)
-    _Mover(source, destination, jobs, on_event, tally, phase, delta, limit, tuned).walk(root)
+    _Mover(source, destination, jobs, on_event, tally, phase, delta, limit, tuned, wanted).walk(root)
     for tag in tags:
         destination.tag(root, tag)
     return Copied(root, dict(tally.outcomes), tally.moved)
@@ -135,6 +138,7 @@ class _Mover:
         delta: Delta | None,
         limit: Rate | None,
         tuning: Tuning,
+        wanted: Callable[[Descriptor], bool] | None,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -145,6 +149,7 @@ class _Mover:
         self._delta = delta
         self._limit = limit
         self._tuning = tuning
+        self._wanted = wanted
         self._stop = threading.Event()
         self._walked: set[Digest] = set()
 
@@ -162,7 +167,8 @@ class _Mover:
         manifest = parse_manifest(data, root.media_type, f"{origin}@{root.digest}")
         for child in manifest.manifests:
             self.walk(child, depth + 1)
-        self._move(manifest.blobs)
+        config, layers = manifest.blobs[:1], manifest.blobs[1:]
+        self._move((*config, *(layers if self._wanted is None else filter(self._wanted, layers))))
         self._one(root, data)
         self._walked.add(root.digest)
 
