@@ -382,10 +382,13 @@ class HttpClient:
         _check_socks(proxy, host)
         try:
             adapter = self._adapter(request.settings)
-            prepared = requests.Request(request.method, request.url, headers=self._headers(request)).prepare()
+            prepared = requests.PreparedRequest()  # step by step: without cookies, .netrc and hooks
+            prepared.prepare_method(request.method)
+            prepared.prepare_url(request.url, None)
+            prepared.prepare_headers(self._headers(request))
             prepared.body = body  # type: ignore[assignment]  # urllib3 takes any iterable of blocks
-            if body is not None:
-                prepared.headers["Content-Length"] = str(len(body))
+            if body is not None or request.method not in {"GET", "HEAD"}:
+                prepared.headers["Content-Length"] = str(len(body)) if body is not None else "0"
             raw = adapter.send(prepared, stream=True, timeout=self.network.timeout, proxies=proxy)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if isinstance(body, _Guarded) and body.failure is not None:
@@ -438,7 +441,9 @@ def joined(base: str, location: str) -> SplitResult:
 
 
 def _new_adapter(context: ssl.SSLContext) -> HTTPAdapter:
+    import requests
     from requests.adapters import HTTPAdapter
+    from requests.structures import CaseInsensitiveDict
 
     class Adapter(HTTPAdapter):
         """Trusts what ``context`` trusts, instead of a bundle of its own."""
@@ -453,6 +458,14 @@ def _new_adapter(context: ssl.SSLContext) -> HTTPAdapter:
                 more["proxy_ssl_context"] = context  # a proxy that is spoken to by https is believed as a host is
             manager = super().proxy_manager_for(proxy, **more, ssl_context=context)
             return manager if known else sends_files(manager)
+
+        def build_response(self, req: Any, resp: Any) -> requests.Response:
+            # What requests does here, but for the jar of cookies, which costs as much as all the rest and is not read.
+            response = requests.Response()
+            response.status_code = resp.status
+            response.headers = CaseInsensitiveDict(resp.headers)
+            response.raw, response.url, response.request = resp, req.url, req
+            return response
 
         def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
             conn.cert_reqs = "CERT_REQUIRED"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from installml.registry_server import Faults, RunningRegistry, start
 from installml.registry_server.faults import Fault, Flip, IgnoreRange, Reset, Rule, Stall, Status, Truncate
@@ -141,3 +143,19 @@ def test_the_first_rule_that_matches_decides() -> None:
     with start(faults=plan) as registry:
         wire = Wire(registry.url)
         assert [wire.ask("GET", path).status for path in ("/v2/a/tags/list", "/v2/")] == [502, 503]
+
+
+def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged(faulty: Start) -> None:
+    """Nagle's algorithm is off: with it each small blob takes 40 ms."""
+    options = []
+
+    class Look:
+        async def misbehave(self, inner: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+            raw = scope["state"]["connection"]._transport.get_extra_info("socket")
+            options.append(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            await inner(scope, receive, send)
+
+    place, _ = faulty(Look())
+    expect(place.ask("GET", BLOB), 200)
+    assert options
+    assert all(options)
