@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import InstallMLError, NotFound, ReferenceInvalid
+from ..errors import InstallMLError, IntegrityError, NotFound, ReferenceInvalid
 from ..events import Notice
 from ..reference import LOCAL, Location, Reference, parse_location
 from ..registry.errors import TransportError
@@ -13,6 +14,7 @@ from ..spec.descriptor import Descriptor
 from ..spec.manifest import Index, Manifest
 from ..spec.media import RECIPE_NAME
 from ..spec.package import Package, read_package
+from ..store.disk import DiskRepository
 from ..store.layout import LayoutStore
 from ..store.protocol import Source, Target
 from ..store.verified import read_manifest
@@ -116,8 +118,12 @@ def _known(reference: Reference, session: Session) -> Reference:
 
 
 def find_remote(reference: Reference, session: Session) -> Found:
-    """Return what the registry of ``reference`` has under it, and nobody else."""
-    return _found(session.remote(reference), reference, remote=True)
+    """Return what the registry of ``reference`` has under it, and nobody else.
+
+    One question: the registry says which digest the reference names; a manifest of that digest that is here already
+    is not read again.
+    """
+    return _found(session.remote(reference), reference, here=session.local(reference), remote=True)
 
 
 def _here(reference: Reference, session: Session) -> Found:
@@ -141,7 +147,7 @@ def _fallback(reference: Reference, error: InstallMLError, session: Session) -> 
     return found
 
 
-def _found(source: Source, reference: Reference, *, remote: bool) -> Found:
+def _found(source: Source, reference: Reference, *, here: DiskRepository | None = None, remote: bool) -> Found:
     try:
         descriptor = source.resolve(reference.pointer)
     except NotFound as error:
@@ -150,8 +156,15 @@ def _found(source: Source, reference: Reference, *, remote: bool) -> Found:
         raise NotFound(
             error.message, hint="See what is on this machine: installml list", subject=error.subject
         ) from error
-    manifest = read_manifest(source, descriptor)
+    manifest = _kept(here, descriptor) or read_manifest(source, descriptor)
     return Found(source, reference.with_digest(descriptor.digest), descriptor, manifest, remote)
+
+
+def _kept(here: DiskRepository | None, descriptor: Descriptor) -> Manifest | Index | None:
+    """Return a manifest of the local store; None when it is not there, or damaged."""
+    with suppress(IntegrityError):
+        return read_manifest(here, descriptor) if here is not None and here.exists(descriptor) else None
+    return None
 
 
 def open_place(text: str, session: Session) -> tuple[Target, str, Location]:

@@ -299,13 +299,24 @@ class Download:
                 arrived is kept for another time.
         """
         self._done = done
-        ordered = sorted(blobs, key=lambda blob: -blob.size)  # the longest must not be the last to start
+        lacking = [blob for blob in blobs if not self._exists(blob)]
+        ordered = sorted(lacking, key=lambda blob: -blob.size)  # the longest must not be the last to start
         for order, blob in enumerate(ordered):
             if blob.size <= self._tuning.small:
                 self._small.append(_Small(blob, order))
             else:
                 self._unopened.append(_Blob(blob, order))
         self._left = len(ordered)
+        if self._left:
+            self._bring_all()
+
+    def _exists(self, blob: Descriptor) -> bool:
+        there = self._destination.exists(blob)
+        if there:
+            self._done(blob, "exists")
+        return there
+
+    def _bring_all(self) -> None:
         try:
             with self._lock:
                 for _ in range(self._tuning.hashers):

@@ -187,6 +187,18 @@ def test_a_push_to_another_digest_is_refused_before_anything_moves(
 # -- pull -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_second_pull_asks_the_registry_once_what_the_tag_names(
+    session: Session, fresh: Session, model: Path, registry: RunningRegistry, there: str
+) -> None:
+    push(model, tag=there, session=session)
+    pull(f"{there}:1.0.0", session=fresh)
+    with Asked(registry) as asked:
+        pull(f"{there}:1.0.0", session=fresh)
+    assert [(request.method, request.path) for request in asked.requests] == [
+        ("HEAD", "/v2/acme/sentiment/manifests/1.0.0")
+    ]
+
+
 def test_a_second_pull_moves_nothing(session: Session, fresh: Session, model: Path, there: str) -> None:
     push(model, tag=there, session=session)
     assert pull(f"{there}:1.0.0", session=fresh).moved > 0

@@ -557,7 +557,7 @@ def test_when_one_blob_fails_the_others_stop_and_keep_what_they_have(store: Stor
         Pull(source, store, jobs=4, tuning=replace(TUNING, stall=3600.0)).run(BIG, OTHER)
     again = Shelf(BIG)
     Pull(again, store).run(BIG)
-    assert sum(extent.size for extent in again.extents) <= 6 * PART
+    assert sum(extent.size for extent in again.extents) <= 8 * PART
 
 
 # -- registries without ranges ----------------------------------------------------------------------------------------
