@@ -150,7 +150,7 @@ def _installed_files(session: Session) -> Mapping[Digest, Sequence[Path]]:
         except InstallMLError:  # its manifest is damaged or gone: nothing tells what its files are
             continue
         for file in package.files:
-            if file.form == "raw" and file.descriptor.size >= LARGE:
+            if file.form == "raw" and file.descriptor.size >= LARGE and record.has(file.path):
                 found.setdefault(file.descriptor.digest, []).append(record.path / file.path)
     return found
 

@@ -83,7 +83,7 @@ def _damaged(refs: Sequence[Ref], session: Session) -> tuple[int, dict[Digest, l
     owners: dict[Digest, list[Ref]] = {}
     for ref in refs:
         try:
-            digests = reachable(session.store, [ref.descriptor])
+            digests = reachable(session.store, [ref.descriptor], expected=True)
         except IntegrityError:  # the manifest itself: what it names shows when it is sound again
             digests = {ref.descriptor.digest}
         for digest in digests:
@@ -225,7 +225,9 @@ def _relink(mended: set[Digest], session: Session) -> tuple[str, ...]:
             continue
         for file in package.files:
             path = record.path / file.path
-            if file.form == "raw" and file.descriptor.digest in mended and not _sound(path, file.descriptor):
+            if file.form != "raw" or file.descriptor.digest not in mended or not record.has(file.path):
+                continue
+            if not _sound(path, file.descriptor):
                 _replace(path, session.store.blobs.path(file.descriptor.digest))
                 done.append(str(path))
     return tuple(done)

@@ -30,6 +30,7 @@ from .blobs import LAYOUT_MARK, BlobFolder
 from .chunks import ChunkFolder
 from .files import disk_errors, free_space, make_folder, remove_empty, unique_suffix, write_whole
 from .host import Host, process_alive
+from .left_out import LeftOut
 from .partial import Partial
 from .unsynced import Unsynced
 from .verified import read_manifest
@@ -79,6 +80,7 @@ class DiskStore:
         self.unsynced = Unsynced(root / "state" / "unsynced", self.host)
         self.blobs = BlobFolder(root, root / "ingest", self.host, self.unsynced)
         self.chunks = ChunkFolder(root, root / "ingest")
+        self.left_out = LeftOut(root / "state" / "partial", self.write, self.blobs.path)
 
     def __str__(self) -> str:
         return str(self.root)
@@ -296,7 +298,7 @@ class DiskRepository:
         """Let ``tag`` (or the digest itself) keep the manifest, after checking that all below it is there.
 
         Raises:
-            NotFound: The manifest or something that it names is missing.
+            NotFound: The manifest is missing, or something that it names and that was not left out on purpose.
         """
         missing = next(self._missing(descriptor), None)
         if missing is not None:
@@ -308,7 +310,9 @@ class DiskRepository:
             yield descriptor
             return
         manifest = self.manifest(descriptor)
-        yield from (blob for blob in manifest.blobs if not self.exists(blob))
+        missing = [blob for blob in manifest.blobs if not self.exists(blob)]
+        left = self.store.left_out.of(descriptor.digest) if missing else frozenset()
+        yield from (blob for blob in missing if blob.digest not in left)
         for child in manifest.manifests:
             yield from self._missing(child)
 

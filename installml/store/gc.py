@@ -61,8 +61,14 @@ class Damage:
     needed_by: tuple[str, ...]
 
 
-def reachable(store: DiskStore, roots: Iterable[Descriptor]) -> set[Digest]:
-    """Return every digest that ``roots`` need, their referrers included."""
+def reachable(store: DiskStore, roots: Iterable[Descriptor], *, expected: bool = False) -> set[Digest]:
+    """Return every digest that ``roots`` need, their referrers included.
+
+    Args:
+        store: The store.
+        roots: Manifests.
+        expected: Only what should be here: without what was left out of packages that are here in part.
+    """
     referrers = _referrer_table(store)
     blobs: set[Digest] = set()
     manifests: set[Digest] = set()  # apart: what is a layer in one place may be a manifest in another
@@ -76,7 +82,8 @@ def reachable(store: DiskStore, roots: Iterable[Descriptor]) -> set[Digest]:
         queue.extend(referrers.get(descriptor.digest, ()))
         with contextlib.suppress(NotFound):
             manifest = read_manifest(place, descriptor)
-            blobs.update(blob.digest for blob in manifest.blobs)
+            left = store.left_out.of(descriptor.digest) if expected else frozenset()
+            blobs.update(blob.digest for blob in manifest.blobs if blob.digest not in left)
             queue.extend(manifest.manifests)
     return blobs | manifests
 
@@ -114,6 +121,7 @@ def collect(store: DiskStore, installed: Iterable[Descriptor] = (), *, dry_run: 
     if not dry_run:
         _prune_referrers(store)
         _prune_chunks(store, floor)
+        store.left_out.prune(floor)
         InstalledStore(store.root).sweep(floor)
         store.unsynced.settle(store.blobs.path, at_once=True)
         _forget_owed(store)
@@ -206,6 +214,8 @@ def usage(store: DiskStore, installed: Iterable[Descriptor] = ()) -> Usage:
 def verify_store(store: DiskStore, *, remove: bool = False) -> Iterator[Damage | Digest]:
     """Re-hash every blob; yield its digest when it is sound and a ``Damage`` when it is not or is missing.
 
+    What was left out of a package on purpose is not missing.
+
     Args:
         store: The store.
         remove: Set damaged blobs aside, so that the next pull or push brings them again.
@@ -226,7 +236,7 @@ def _owners(store: DiskStore) -> dict[Digest, list[str]]:
     owners: dict[Digest, list[str]] = {}
     for ref in store.refs():
         try:
-            digests = reachable(store, [ref.descriptor])
+            digests = reachable(store, [ref.descriptor], expected=True)
         except IntegrityError:
             digests = {ref.descriptor.digest}
         for digest in digests:

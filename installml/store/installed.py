@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..digest import Digest
 from ..errors import NotFound, StoreUnusable
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import canonical
@@ -24,7 +25,7 @@ from .files import disk_errors, fsync_folder, make_folder, remove_empty, remove_
 __all__ = ["InstalledStore", "Record"]
 
 _KEYS = ("schemaVersion", "reference", "name", "version", "descriptor", "tree", "variant", "signers", "source", "size",
-         "linked", "installedAt", "runtime", "python", "allowUnsigned")  # fmt: skip
+         "linked", "installedAt", "runtime", "python", "allowUnsigned", "partial")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Record:
         runtime: Key of the runtime environment, or empty.
         python: Interpreter of that environment, or empty.
         allow_unsigned: Whether somebody said that no signature is fine.
+        partial: Paths of the files that are installed when not all are; empty when the model is whole.
     """
 
     reference: Reference
@@ -62,6 +64,11 @@ class Record:
     runtime: str = ""
     python: str = ""
     allow_unsigned: bool = False
+    partial: tuple[str, ...] = ()
+
+    def has(self, path: str) -> bool:
+        """Return whether the file ``path`` of the package is installed."""
+        return not self.partial or path in self.partial
 
     def to_json(self) -> dict[str, Any]:
         """Return the value of record.json."""
@@ -81,6 +88,7 @@ class Record:
             "runtime": self.runtime,
             "python": self.python,
             "allowUnsigned": self.allow_unsigned,
+            "partial": list(self.partial),
         }
 
 
@@ -108,14 +116,21 @@ class InstalledStore:
         finally:
             remove_tree(path)
 
-    def adopt(self, staging: Path, place: Path, descriptor: Descriptor) -> Path:
-        """Move the finished tree to its place; somebody else's finished tree of the same digest is as good.
+    def adopt(self, staging: Path, place: Path, descriptor: Descriptor, partial: Sequence[str] = ()) -> Path:
+        """Move the finished tree to its place; somebody else's finished tree of the same files is as good.
+
+        Args:
+            staging: The tree.
+            place: Folder of its name and version.
+            descriptor: The manifest.
+            partial: Paths of its files when not all are there; each selection has a folder name of its own.
 
         Returns:
             The tree's final path.
         """
         make_folder(place)
-        target = place / f"{descriptor.digest.algorithm}-{descriptor.digest.hex}"
+        digest = _selection(descriptor.digest, partial) if partial else descriptor.digest
+        target = place / f"{digest.algorithm}-{digest.hex}"
         with disk_errors(target):
             try:
                 os.utime(target)  # wanted: a sweep that runs now keeps it
@@ -212,6 +227,7 @@ class InstalledStore:
             runtime=keys["runtime"].string(),
             python=keys["python"].string(),
             allow_unsigned=keys["allowUnsigned"].value is True,
+            partial=keys["partial"].strings(),
         )
 
     def records(self) -> Iterator[Record]:
@@ -235,6 +251,11 @@ class InstalledStore:
             (place / "record.json").unlink(missing_ok=True)
         self._discard(record.path)
         remove_empty(place, self.folder)
+
+
+def _selection(manifest: Digest, paths: Sequence[str]) -> Digest:
+    """Return what names some of the files of a manifest."""
+    return Digest.of(canonical([str(manifest), *sorted(paths)]))
 
 
 def _matches(record: Record, wanted: Reference) -> bool:
