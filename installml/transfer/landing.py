@@ -39,6 +39,9 @@ class Landing:
         self._claimed = Extents(_present(assembly.missing(), descriptor.size))
         self._written = Extents(self._claimed)
         self._seen = Extents(self._claimed)
+        # File systems let one thread write to a file at a time (inode_lock in the kernel's generic_file_write_iter); who
+        # waits for that lock burns a core, who waits for this one sleeps.
+        self._pen = threading.Lock()
         self._awaited = 0
         self._over = False
 
@@ -58,8 +61,9 @@ class Landing:
             ours = self._claimed.lacking(Extent(offset, offset + len(block)))
             for piece in ours:
                 self._claimed.add(piece)
-        for start, stop in ours:
-            self._assembly.write(start, block[start - offset : stop - offset])
+        with self._pen:
+            for start, stop in ours:
+                self._assembly.write(start, block[start - offset : stop - offset])
         with self._changed:
             fresh = 0
             for piece in ours:
