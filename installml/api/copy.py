@@ -17,6 +17,7 @@ from .build import made
 from .places import find, folder_of, is_folder, open_place
 from .results import CopyResult, ExportResult
 from .session import AMBIENT, Session
+from .subset import require_whole
 
 __all__ = ["copy", "export"]
 
@@ -58,6 +59,7 @@ def _only(source: str, layout: LayoutStore) -> str:
 
 
 def _copied(place: Source, root: Descriptor, tag: str, source: str, destination: str, session: Session) -> CopyResult:
+    require_whole(place, root, source)
     target, pointer, location = open_place(destination, session)
     if ":" in pointer and pointer != str(root.digest):
         raise UsageError(f"{source} is {root.digest}, not what {destination} names", hint="Leave the digest out.")

@@ -27,6 +27,7 @@ from ..transfer.seeds import Seeds
 from .places import Found, find
 from .results import IndexResult
 from .session import AMBIENT, Session
+from .subset import require_whole
 
 __all__ = ["attach_indexes", "index", "known_indexes", "relatives", "release_of", "seeds"]
 
@@ -51,6 +52,7 @@ def index(reference: str, *, session: Session = AMBIENT) -> IndexResult:
     session.on_event(Phase("resolving", reference))
     found = find(reference, session)
     found.package()
+    require_whole(found.source, found.descriptor, found.reference)
     release = release_of(found)
     with session.store.lease():
         indexes = _indexes(release, found.source, session)

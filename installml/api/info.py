@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ..errors import InstallMLError
 from ..machines.words import describe
 from ..reference import Reference
-from ..spec.package import read_package
+from ..spec.package import Package, read_package
 from ..spec.recipe import tag_of
+from ..spec.subset import checkpoints_of
 from ..store.disk import Ref
+from ..store.installed import Record
 from ..transfer.delta import Fetch, fetch_needed
 from .index import known_indexes
 from .places import Found, find
-from .results import FileInfo, InfoResult, ListEntry, ListResult, UpdateInfo
+from .results import FileInfo, InfoResult, ListEntry, ListResult, PartialFiles, UpdateInfo
 from .session import AMBIENT, Session
+from .subset import here_in_part, installed_in_part
 
 __all__ = ["info", "list_"]
 
@@ -48,7 +53,17 @@ def info(reference: str, *, from_: str = "", session: Session = AMBIENT) -> Info
         annotations=dict(package.annotations),
         installed=str(here[0].path) if here else "",
         update=_update(found, from_, session) if from_ else None,
+        checkpoints=_checkpoints(package),
+        partial=installed_in_part(package, here[0]) if here else here_in_part(package, found.descriptor, session),
     )
+
+
+def _checkpoints(package: Package) -> tuple[str, ...]:
+    """Return the names of the checkpoints; what cannot be read is no reason to tell nothing of the rest."""
+    try:
+        return tuple(checkpoints_of(package))
+    except InstallMLError:
+        return ()
 
 
 def _update(found: Found, base: str, session: Session) -> UpdateInfo:
@@ -76,27 +91,35 @@ def list_(*, session: Session = AMBIENT) -> ListResult:
     installed = {record.reference: record for record in session.installed.records()}
     for ref in session.store.refs():
         record = installed.pop(ref.reference.with_digest(ref.descriptor.digest), None)
-        entries.append(_entry(ref, session, str(record.path) if record else ""))
-    for record in installed.values():
-        entries.append(
-            ListEntry(
-                record.reference,
-                record.name,
-                record.version,
-                record.descriptor.digest,
-                record.size,
-                True,
-                str(record.path),
-            )
-        )
+        entries.append(_entry(ref, session, record))
+    entries += [_forgotten(record, session) for record in installed.values()]
     return ListResult(tuple(sorted(entries, key=lambda e: str(e.reference))))
 
 
-def _entry(ref: Ref, session: Session, path: str) -> ListEntry:
+def _entry(ref: Ref, session: Session, record: Record | None) -> ListEntry:
     name, version, size = ref.reference.repository, ref.reference.tag, ref.descriptor.size
-    try:
+    partial: PartialFiles | None = None
+    with suppress(InstallMLError):  # an index, another tool's or a damaged one is listed by its reference alone
         package = read_package(session.local(ref.reference).manifest(ref.descriptor), str(ref.reference))
         name, version, size = package.name, package.version, package.manifest.size
-    except InstallMLError:
-        pass  # an index, another tool's artifact or a damaged one is listed by its reference alone
-    return ListEntry(ref.reference, name, version, ref.descriptor.digest, size, bool(path), path)
+        partial = installed_in_part(package, record) if record else here_in_part(package, ref.descriptor, session)
+    path = str(record.path) if record else ""
+    return ListEntry(ref.reference, name, version, ref.descriptor.digest, size, bool(path), path, partial)
+
+
+def _forgotten(record: Record, session: Session) -> ListEntry:
+    """Return what is installed and has no reference in the store."""
+    partial: PartialFiles | None = None
+    with suppress(InstallMLError):  # its manifest is damaged or gone
+        manifest = session.local(record.reference).manifest(record.descriptor) if record.partial else None
+        partial = installed_in_part(read_package(manifest, str(record.reference)), record) if manifest else None
+    return ListEntry(
+        record.reference,
+        record.name,
+        record.version,
+        record.descriptor.digest,
+        record.size,
+        True,
+        str(record.path),
+        partial,
+    )

@@ -7,6 +7,7 @@ checked; lay out; make the runtime environment; and only then write the record t
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import InstallMLError, IntegrityError, ModelError, NotFound, ReferenceInvalid, UsageError
@@ -29,6 +30,7 @@ from .places import Found, find
 from .pull import Brought, bring, delta_of
 from .results import InstallResult, UninstallResult
 from .session import AMBIENT, Session
+from .subset import Part, part_of, require_here, wish
 
 __all__ = ["LayersUnsupported", "find_installed", "install", "runtime_of", "uninstall"]
 
@@ -45,6 +47,8 @@ class LayersUnsupported(UsageError):
 def install(
     reference: str,
     *,
+    only: str | Sequence[str] = (),
+    checkpoint: str = "",
     runtime: bool = True,
     allow_unsigned: bool = False,
     dry_run: bool = False,
@@ -54,6 +58,8 @@ def install(
 
     Args:
         reference: The package.
+        only: Globs: only the files that they mean are installed.
+        checkpoint: Only the files of this checkpoint and those that belong to none are installed.
         runtime: Also make its runtime environment.
         allow_unsigned: Accepted for scripts that will need it, and recorded; this version checks no signatures.
         dry_run: Stop after the checks; nothing is fetched or changed.
@@ -65,33 +71,41 @@ def install(
     Raises:
         NotFound: Neither registry nor local store has it.
         NotAPackage: It is something else.
+        NothingSelected: It has no such file or checkpoint; nothing was fetched.
         HardwareError: This machine cannot run it; nothing was fetched.
         IntegrityError: Bytes are not what was named; the previous version stays in use.
         ModelError: The runtime environment cannot be made; the previous version stays in use.
     """
+    wanted = wish(only, checkpoint)
     session.on_event(Phase("resolving", reference))
     found = find(reference, session)
     package = found.package()
-    _check_layers(package, found)
-    need = _bytes_needed(package, session)
+    part = part_of(package, wanted, reference)
+    _check_layers(part, found)
+    require_here(found, part, session)
+    need = _bytes_needed(part, session)
     profile = require(package.profiles, session.machine(), need, str(found.reference))
     variant = profile.name if profile else ""
     if dry_run:
-        return _planned(found, package, variant, session)
+        return _planned(found, package, part, variant, session)
     before = _in_use(found, package, session)
     session.store.prepare()
     with session.store.lease():
-        done = bring(found, session)
+        done = bring(found, part, session)
         environment = _environment(package, session.local(found.reference), session) if runtime else None
-        record = _record(found, package, variant, environment, allow_unsigned, session)
+        record = _record(found, package, part, variant, environment, allow_unsigned, session)
         if environment is None and before is not None and before.descriptor.digest == record.descriptor.digest:
             record = replace(record, runtime=before.runtime, python=before.python)  # one that is there is kept
         session.installed.record(record)
-    return _result(record, done, unchanged=before is not None and _same(before, record))
+    return _result(record, done, part, unchanged=before is not None and _same(before, record))
 
 
 def _same(before: Record, now: Record) -> bool:
-    return (before.descriptor.digest, before.runtime) == (now.descriptor.digest, now.runtime)
+    return (before.descriptor.digest, before.partial, before.runtime) == (
+        now.descriptor.digest,
+        now.partial,
+        now.runtime,
+    )
 
 
 def _version(found: Found, package: Package) -> str:
@@ -102,23 +116,23 @@ def _version(found: Found, package: Package) -> str:
         return found.reference.tag or found.descriptor.digest.short
 
 
-def _check_layers(package: Package, found: Found) -> None:
-    packed = sorted({file.form for file in package.files if file.form != "raw"})
+def _check_layers(part: Part, found: Found) -> None:
+    packed = sorted({file.form for file in part.files if file.form != "raw"})
     if packed:
         raise LayersUnsupported(
             f"{found.reference} has layers packed as {', '.join(packed)}", subject=str(found.reference)
         )
 
 
-def _bytes_needed(package: Package, session: Session) -> int:
+def _bytes_needed(part: Part, session: Session) -> int:
     """Return the bytes that installing will write: what the store lacks already."""
     blobs = session.store.blobs
-    return sum(blob.size for blob in package.manifest.blobs if not blobs.exists(blob))
+    return sum(blob.size for blob in part.blobs if not blobs.exists(blob))
 
 
-def _planned(found: Found, package: Package, variant: str, session: Session) -> InstallResult:
+def _planned(found: Found, package: Package, part: Part, variant: str, session: Session) -> InstallResult:
     """Return what would happen; only manifests and chunk indexes are read for it."""
-    lacking = [blob for blob in package.manifest.blobs if not session.store.blobs.exists(blob)]
+    lacking = [blob for blob in part.blobs if not session.store.blobs.exists(blob)]
     delta = delta_of(found, session)
     fetch = delta.needed(lacking) if delta is not None else Fetch(sum(blob.size for blob in lacking), len(lacking))
     return InstallResult(
@@ -137,12 +151,14 @@ def _planned(found: Found, package: Package, variant: str, session: Session) -> 
         runtime="",
         python="",
         notices=("nothing was fetched or changed", UNVERIFIED),
+        partial=part.told(),
     )
 
 
 def _record(
     found: Found,
     package: Package,
+    part: Part,
     variant: str,
     environment: Environment | None,
     allow_unsigned: bool,
@@ -150,11 +166,11 @@ def _record(
 ) -> Record:
     """Lay the files out and return the record that will put them in use."""
     place = session.installed.place(found.reference, _version(found, package))
-    session.on_event(Phase("linking", str(place), count=len(package.files)))
+    session.on_event(Phase("linking", str(place), count=len(part.files)))
     with session.installed.staging(found.descriptor) as staging:
-        files = [(file, session.store.blobs.path(file.descriptor.digest)) for file in package.files]
+        files = [(file, session.store.blobs.path(file.descriptor.digest)) for file in part.files]
         linked = materialise(files, staging)
-        path = session.installed.adopt(staging, place, found.descriptor)
+        path = session.installed.adopt(staging, place, found.descriptor, part.paths)
     return Record(
         reference=found.reference,
         name=package.name or found.reference.repository,
@@ -169,6 +185,7 @@ def _record(
         runtime=environment.key if environment else "",
         python=str(environment.python) if environment else "",
         allow_unsigned=allow_unsigned,
+        partial=part.paths,
     )
 
 
@@ -216,14 +233,16 @@ def _in_use(found: Found, package: Package, session: Session) -> Record | None:
 
 
 def _whole(record: Record, package: Package) -> bool:
-    """Return whether every file is there in its size: reading gigabytes is the business of ``cache verify``."""
+    """Return whether every installed file is there in its size: reading gigabytes is up to ``cache verify``."""
+    names = set(record.partial) or {file.path for file in package.files}
+    files = [file for file in package.files if file.path in names]
     try:
-        return all((record.path / f.path).stat().st_size == f.descriptor.size for f in package.files)
+        return all((record.path / f.path).stat().st_size == f.descriptor.size for f in files)
     except OSError:
         return False
 
 
-def _result(record: Record, done: Brought, *, unchanged: bool) -> InstallResult:
+def _result(record: Record, done: Brought, part: Part, *, unchanged: bool) -> InstallResult:
     return InstallResult(
         reference=record.reference,
         name=record.name,
@@ -241,6 +260,7 @@ def _result(record: Record, done: Brought, *, unchanged: bool) -> InstallResult:
         python=record.python,
         unchanged=unchanged,
         notices=(UNVERIFIED,),
+        partial=part.told(),
     )
 
 

@@ -18,6 +18,7 @@ from ..store.verified import read_manifest
 from ..transfer.patches import made_patches
 from .places import full
 from .session import Session
+from .subset import require_whole
 
 __all__ = ["Base", "find_base", "offer_patches"]
 
@@ -52,6 +53,7 @@ def find_base(text: str, session: Session) -> Base:
         raise NotFound(
             f"{reference}, which patches shall be made from, is not here", hint=hint, subject=text
         ) from error
+    require_whole(local, descriptor, reference)
     return Base(text, read_package(read_manifest(local, descriptor), str(reference)), local)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from .index import relatives, release_of, seeds
 from .places import Found, find_remote, full
 from .results import PullResult
 from .session import AMBIENT, Session
+from .subset import Part, here_in_part, part_of, wish
 
 if TYPE_CHECKING:
     from ..spec.descriptor import Descriptor
@@ -37,11 +39,20 @@ class Brought:
     seeded: int
 
 
-def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMBIENT) -> PullResult:
+def pull(
+    reference: str,
+    *,
+    only: str | Sequence[str] = (),
+    checkpoint: str = "",
+    allow_unsigned: bool = False,
+    session: Session = AMBIENT,
+) -> PullResult:
     """Fetch a package into the local store, every byte checked. The registry is asked, whatever is here already.
 
     Args:
         reference: The package.
+        only: Globs: only the files that they mean, besides what is here already.
+        checkpoint: Only the files of this checkpoint and those that belong to none, besides what is here already.
         allow_unsigned: Accepted for scripts that will need it; signatures are not checked by this version.
         session: Collaborators.
 
@@ -49,12 +60,14 @@ def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMB
         NotFound: Its registry does not have it.
         ReferenceInvalid: It names no registry.
         NotAPackage: It is something else.
+        NothingSelected: It has no such file or checkpoint; nothing was fetched.
         IntegrityError: The registry sent other bytes than it named.
     """
+    wanted = wish(only, checkpoint)
     session.on_event(Phase("resolving", reference))
     found = find_remote(full(reference, session), session)
     package = found.package()
-    done = bring(found, session)
+    done = bring(found, part_of(package, wanted, reference), session)
     return PullResult(
         reference=found.reference,
         name=package.name,
@@ -64,18 +77,22 @@ def pull(reference: str, *, allow_unsigned: bool = False, session: Session = AMB
         moved=done.copied.moved,
         blobs=done.copied.blobs,
         seeded=done.seeded,
+        partial=here_in_part(package, found.descriptor, session),
     )
 
 
-def bring(found: Found, session: Session) -> Brought:
-    """Bring what was found into the local store under its own reference, with what is on this machine already.
+def bring(found: Found, part: Part, session: Session) -> Brought:
+    """Bring a part of what was found into the local store under its own reference, with what this machine has already.
 
     In this order: whole blobs from other tools' caches, chunks of our own files, and the rest from where it was found.
+    What is left out on purpose is written down before the reference shows the package.
     """
     local = session.local(found.reference)
     session.store.prepare()
     with session.store.lease():
-        taken = _from_caches(found, local, session)
+        left_out, wanted = session.store.left_out, {blob.digest for blob in part.blobs}
+        left_out.add(found.descriptor.digest, {blob.digest for blob in found.package().manifest.blobs} - wanted)
+        taken = _from_caches(found, part, local, session)
         delta = delta_of(found, session)
         patched = _patched(delta, found, session)
         copied = copy(
@@ -89,7 +106,9 @@ def bring(found: Found, session: Session) -> Brought:
             delta=patched or delta,
             limit=session.limit,
             part_size=session.part_size,
+            wanted=None if part.whole else lambda blob: blob.digest in wanted,
         )
+        left_out.settle(found.descriptor.digest, wanted)
     reused = delta.taken if delta is not None else 0
     if reused:
         session.on_event(Notice(f"{format_size(reused)} came from files that are on this machine"))
@@ -125,14 +144,14 @@ def _patched(delta: LocalDelta | None, found: Found, session: Session) -> Patche
     return Patched(delta, remote, release_of(found), seeds(session).files, session.on_event)
 
 
-def _from_caches(found: Found, local: DiskRepository, session: Session) -> int:
+def _from_caches(found: Found, part: Part, local: DiskRepository, session: Session) -> int:
     """Take the blobs that other tools have fetched already; return how many bytes that gave."""
     if not (session.hub_caches or session.ollama_caches) or not found.remote:
         return 0
     from ..transfer.seeds import Caches
 
     caches = Caches(session.hub_caches, session.ollama_caches)
-    lacking = [blob for blob in found.package().manifest.blobs if not local.exists(blob)]
+    lacking = [blob for blob in part.blobs if not local.exists(blob)]
     pairs = [(blob, place) for blob in lacking if (place := caches.find(blob)) is not None]
     if not pairs:
         return 0

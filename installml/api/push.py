@@ -22,6 +22,7 @@ from .patches import Base, find_base, offer_patches
 from .places import folder_of, full, is_folder
 from .results import PushResult
 from .session import AMBIENT, Session
+from .subset import require_whole
 
 if TYPE_CHECKING:
     from ..registry.repository import Repository
@@ -72,6 +73,7 @@ def push(
         ) from error
     if target.digest not in (None, root.digest):
         raise UsageError(f"{reference} is {root.digest}, not what {target} names", hint=f"installml push {reference}")
+    require_whole(local, root, reference)
     package = read_package(read_manifest(local, root), str(reference))
     session.on_event(Phase("pushing", str(target)))
     with session.store.lease():

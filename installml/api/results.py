@@ -38,6 +38,7 @@ __all__ = [
     "ListResult",
     "LoginResult",
     "MendedBlob",
+    "PartialFiles",
     "PredictResult",
     "PullResult",
     "PushResult",
@@ -140,14 +141,31 @@ class PushResult(Result):
 
 
 @dataclass(frozen=True, slots=True)
+class PartialFiles:
+    """Some files of a package.
+
+    Attributes:
+        files: Their paths.
+        of: Number of files of the whole package.
+        size: Bytes of these files.
+    """
+
+    files: tuple[str, ...]
+    of: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class PullResult(PushResult):
     """A package was fetched into the local store.
 
     Attributes:
         seeded: Bytes that this machine had in other files.
+        partial: What of it is here now where files were left out; null when it is whole.
     """
 
     seeded: int = 0
+    partial: PartialFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +280,8 @@ class InfoResult(Result):
         annotations: As they stand in the manifest.
         installed: Path when it is installed here, else empty.
         update: With ``--from``: what an update would fetch.
+        checkpoints: Names that ``--checkpoint`` takes.
+        partial: Which files are here (installed, or else in the local store) where some were left out.
     """
 
     reference: Reference
@@ -278,11 +298,17 @@ class InfoResult(Result):
     annotations: Mapping[str, str]
     installed: str = ""
     update: UpdateInfo | None = None
+    checkpoints: tuple[str, ...] = ()
+    partial: PartialFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """One package on this machine."""
+    """One package on this machine.
+
+    Attributes:
+        partial: Which files are here (installed, or else in the local store) where some were left out.
+    """
 
     reference: Reference
     name: str
@@ -291,6 +317,7 @@ class ListEntry:
     size: int
     installed: bool
     path: str = ""
+    partial: PartialFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +339,7 @@ class InstallResult(Result):
         moved: Bytes fetched; with ``--dry-run``, that would be.
         seeded: Bytes that this machine had in other files.
         requests: With ``--dry-run``: requests for content that fetching would take.
+        partial: Which files are installed where some were left out; null when it is whole.
         linked: How the files share the store's bytes.
         runtime: Key of the runtime environment, or empty.
         python: Its interpreter, or empty.
@@ -336,6 +364,7 @@ class InstallResult(Result):
     notices: tuple[str, ...] = ()
     seeded: int = 0
     requests: int = 0
+    partial: PartialFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ __all__ = [
     "AllOpt",
     "AllowUnsignedOpt",
     "AnonymousPullOpt",
+    "CheckpointOpt",
     "ColorOpt",
     "Common",
     "DebugOpt",
@@ -45,6 +46,7 @@ __all__ = [
     "NameOpt",
     "NewTagArg",
     "OfflineOpt",
+    "OnlyOpt",
     "OptionalDestinationArg",
     "OptionalRefArg",
     "OptionalServerArg",
@@ -214,6 +216,24 @@ ExaminedArg = Annotated[
 ]
 
 AllowUnsignedOpt = Annotated[bool, typer.Option("--allow-unsigned", help="Accept a package that nobody vouches for.")]
+OnlyOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="GLOB",
+        help="Only the files that it means, such as '*.safetensors'; may be given several times.",
+        show_default=False,
+    ),
+]
+CheckpointOpt = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint",
+        metavar="NAME",
+        help="Only the files of this checkpoint, and those that belong to none.",
+        show_default=False,
+    ),
+]
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
 WriteOpt = Annotated[
     bool,

@@ -128,6 +128,10 @@ def _folder_of(recipe: str) -> str:
     return recipe.rpartition("/")[0] or "."
 
 
+def _partial(part: r.PartialFiles) -> str:
+    return f"{len(part.files)} of {_count(part.of, 'file')}, {format_size(part.size)}"
+
+
 def _build(result: r.BuildResult, _: Look) -> Lines:
     reference = spelled(result.reference)
     files = f"{_count(result.files, 'file')}, " if result.files else ""
@@ -151,7 +155,11 @@ def _pull(result: r.PullResult, _: Look) -> Lines:
     yield f"pulled {spelled(result.reference)} ({_moved(result)}{reused})"
     yield f"digest {result.digest}"
     yield from _notices(result.notices)
-    yield f"next: installml install {spelled(result.reference)}"
+    if result.partial:
+        yield f"partial: {_partial(result.partial)}"
+        yield f"the rest: installml pull {spelled(result.reference)}"
+    else:
+        yield f"next: installml install {spelled(result.reference)}"
 
 
 def _copy(result: r.CopyResult, _: Look) -> Lines:
@@ -206,7 +214,9 @@ def _info(result: r.InfoResult, _: Look) -> Lines:
             "reference": spelled(result.reference),
             "digest": str(result.digest),
             "found in": result.place,
+            "checkpoints": ", ".join(result.checkpoints),
             "installed": result.installed,
+            "partial": _partial(result.partial) if result.partial else "",
             "update": _update(result.update) if result.update else "",
         }
     )
@@ -231,11 +241,14 @@ def _list(result: r.ListResult, _: Look) -> Lines:
         for p in result.packages
     ]
     yield from table(rows, ("REFERENCE", "VERSION", "SIZE", "INSTALLED", "DIGEST"))
+    yield from (f"partial: {spelled(p.reference)}: {_partial(p.partial)}" for p in result.packages if p.partial)
 
 
 def _install(result: r.InstallResult, _: Look) -> Lines:
     state = "is installed already" if result.unchanged else "installed" if result.path else "would be installed"
     yield f"{result.name} {result.version} {state} ({format_size(result.size)})"
+    if result.partial:
+        yield f"partial: {_partial(result.partial)}"
     yield from card(
         {
             "path": result.path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..context import Cli
-from ..options import AllowUnsignedOpt, DryRunOpt, InstalledArg, RefArg, RuntimeOpt
+from ..options import AllowUnsignedOpt, CheckpointOpt, DryRunOpt, InstalledArg, OnlyOpt, RefArg, RuntimeOpt
 
 __all__ = ["install", "uninstall"]
 
@@ -12,6 +12,8 @@ def install(
     cli: Cli,
     reference: RefArg,
     *,
+    only: OnlyOpt = None,
+    checkpoint: CheckpointOpt = "",
     runtime: RuntimeOpt = True,
     allow_unsigned: AllowUnsignedOpt = False,
     dry_run: DryRunOpt = False,
@@ -20,7 +22,15 @@ def install(
     from ...api.install import install as run
 
     with cli.session() as session:
-        result = run(reference, runtime=runtime, allow_unsigned=allow_unsigned, dry_run=dry_run, session=session)
+        result = run(
+            reference,
+            only=only or (),
+            checkpoint=checkpoint,
+            runtime=runtime,
+            allow_unsigned=allow_unsigned,
+            dry_run=dry_run,
+            session=session,
+        )
     cli.show(result)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..context import Cli
-from ..options import AllowUnsignedOpt, DetachOpt, RefArg
+from ..options import AllowUnsignedOpt, CheckpointOpt, DetachOpt, OnlyOpt, RefArg
 
 if TYPE_CHECKING:
     from ...api.results import Transfer
@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["pull"]
 
 
-def pull(cli: Cli, reference: RefArg, *, allow_unsigned: AllowUnsignedOpt = False, detach: DetachOpt = False) -> None:
+def pull(
+    cli: Cli,
+    reference: RefArg,
+    *,
+    only: OnlyOpt = None,
+    checkpoint: CheckpointOpt = "",
+    allow_unsigned: AllowUnsignedOpt = False,
+    detach: DetachOpt = False,
+) -> None:
     """Fetch a package into the local store."""
     from ...api.pull import pull as run
 
@@ -22,7 +30,7 @@ def pull(cli: Cli, reference: RefArg, *, allow_unsigned: AllowUnsignedOpt = Fals
         return
 
     with cli.session() as session:
-        result = run(reference, allow_unsigned=allow_unsigned, session=session)
+        result = run(reference, only=only or (), checkpoint=checkpoint, allow_unsigned=allow_unsigned, session=session)
     cli.show(result)
 
 
