@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import NotFound, UsageError
+from ..errors import NotFound, StoreError, UsageError
 from ..events import Phase
 from ..packing.hashing import Send
 from ..packing.recipe import load_recipe
@@ -76,7 +78,7 @@ def push(
     require_whole(local, root, reference)
     package = read_package(read_manifest(local, root), str(reference))
     session.on_event(Phase("pushing", str(target)))
-    with session.store.lease():
+    with _leased(session):
         done = copy(
             local,
             _remote(target, session),
@@ -100,6 +102,18 @@ def push(
         blobs=done.blobs,
         notices=notices,
     )
+
+
+@contextmanager
+def _leased(session: Session) -> Iterator[None]:
+    """Keep a collection from the store while it is read; a disk that is full or read-only can be pushed from as well.
+
+    What somebody else collects meanwhile from under a push without a lease ends it, with nothing wrong published.
+    """
+    with ExitStack() as stack:
+        with suppress(StoreError):
+            stack.enter_context(session.store.lease())
+        yield
 
 
 def _destination(text: str, reference: Reference, session: Session) -> Reference:

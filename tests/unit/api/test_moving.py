@@ -17,7 +17,7 @@ from installml.api.push import push
 from installml.api.session import Session
 from installml.api.tags import remove, tag, tags
 from installml.digest import Digest
-from installml.errors import NotFound, RecipeInvalid, ReferenceInvalid, UsageError
+from installml.errors import NotFound, RecipeInvalid, ReferenceInvalid, StoreUnusable, UsageError
 from installml.registry.errors import ManifestUnknown, NameUnknown, Offline
 from installml.registry_server import RunningRegistry
 from installml.testing import small_package
@@ -30,6 +30,11 @@ OTHER = f"sha256:{'0' * 64}"
 def there(registry: RunningRegistry) -> str:
     """Return the repository that the tests use."""
     return f"{registry.address}/acme/sentiment"
+
+
+def stored(home: Path) -> dict[str, tuple[str, bytes]]:
+    """Return what a home holds besides what is remembered of files that were hashed; that need not be there."""
+    return {name: held for name, held in snapshot(home).items() if not name.startswith("state/digests/")}
 
 
 @pytest.fixture
@@ -60,9 +65,9 @@ def test_a_package_is_built_under_the_name_that_was_asked_for(session: Session, 
 
 
 def test_building_twice_gives_the_same_digest_and_one_package(session: Session, model: Path) -> None:
-    first, before = build(model, session=session), snapshot(session.home)
+    first, before = build(model, session=session), stored(session.home)
     assert build(model, session=session) == first
-    assert snapshot(session.home) == before
+    assert stored(session.home) == before
 
 
 @pytest.mark.parametrize("reference", ["Not/Valid", "x:tag with spaces", f"x@{OTHER}", "x:^1"])
@@ -87,13 +92,13 @@ def test_files_that_the_recipe_names_must_be_there(session: Session, write_model
     assert [line.partition(":")[0] for line in caught.value.violations] == ["runtime.model", "runtime.example"]
 
 
-def test_building_to_a_registry_leaves_nothing_on_this_disk(
+def test_building_to_a_registry_leaves_nothing_in_the_store(
     session: Session, fresh: Session, model: Path, there: str
 ) -> None:
     built = build(model, to=there, session=session)
     assert str(built.reference) == f"{there}:1.0.0@{built.digest}"
     assert built.destination == built.reference.registry
-    assert not session.home.exists()
+    assert stored(session.home) == {}
     assert pull(there + ":1.0.0", session=fresh).digest == built.digest
 
 
@@ -132,7 +137,7 @@ def test_a_second_push_moves_nothing_and_asks_at_most_three_times(
 def test_pushing_a_folder_writes_nothing_into_the_store(session: Session, model: Path, there: str) -> None:
     before = snapshot(model)
     push(model, tag=there, session=session)
-    assert not session.home.exists()
+    assert stored(session.home) == {}
     assert snapshot(model) == before
 
 
@@ -143,6 +148,33 @@ def test_pushing_a_folder_again_moves_nothing(
     with Asked(registry) as asked:
         assert push(model, tag=there, session=session).moved == 0
     assert len(asked.requests) <= 3
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle_to_what_stores_nothing(
+    open_session: Callable[..., Session], model: Path, there: str, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    for home in ("taken", "taken/home"):
+        sent = push(model, tag=there, session=open_session(home))
+        assert build(model, to=there, session=open_session(home)).digest == sent.digest
+        assert info(f"{there}:1.0.0", session=open_session(home)).digest == sent.digest
+        assert list_(session=open_session(home)).packages == ()
+
+
+def test_a_build_into_a_home_that_cannot_be_written_says_which(
+    open_session: Callable[..., Session], model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    with pytest.raises(StoreUnusable, match="taken"):
+        build(model, session=open_session("taken"))
+
+
+def test_a_package_is_pushed_from_a_store_that_takes_no_lease(session: Session, model: Path, there: str) -> None:
+    """As from a disk that is read-only or full: a file lies where leases are written, which stops root as well."""
+    built = build(model, session=session)
+    (session.home / "ingest").rmdir()
+    (session.home / "ingest").write_bytes(b"")
+    assert push("acme/sentiment:1.0.0", there, session=session).digest == built.digest
 
 
 def test_a_folder_is_recognised_without_a_tag(session: Session, model: Path, there: str) -> None:
@@ -405,16 +437,18 @@ def test_removing_a_whole_repository_is_not_guessed_from_its_name(session: Sessi
 # -- info and list --------------------------------------------------------------------------------------------------
 
 
-def test_info_reads_no_blob(session: Session, model: Path, registry: RunningRegistry, there: str) -> None:
+def test_info_reads_no_blob_and_makes_nothing(
+    session: Session, fresh: Session, model: Path, registry: RunningRegistry, there: str
+) -> None:
     sent = push(model, tag=there, session=session)
     with Asked(registry) as asked:
-        result = info(f"{there}:1.0.0", session=session)
+        result = info(f"{there}:1.0.0", session=fresh)
     assert asked.blobs == []
     assert (result.digest, result.size, result.license) == (sent.digest, sent.size, "Apache-2.0")
     assert result.place == registry.address
     sizes = {file.path: file.size for file in result.files}
     assert sizes["weights.bin"] == (model / "weights.bin").stat().st_size
-    assert not session.home.exists()
+    assert not fresh.home.exists()
 
 
 def test_list_tells_packages_in_their_order_and_what_else_is_there_by_its_name(
