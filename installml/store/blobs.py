@@ -17,7 +17,8 @@ from ..errors import IntegrityError, NotFound, SourceChanged
 from ..spec.descriptor import Descriptor
 from .files import disk_errors, fsync_folder, link_whole, make_folder, unique_suffix
 from .host import Host
-from .partial import Partial, Partials
+from .partial import Partial
+from .partials import Partials
 from .unsynced import Unsynced
 
 __all__ = ["LAYOUT_MARK", "MISSING", "BlobFolder"]

@@ -155,7 +155,9 @@ class DiskStore:
             DiskFull: It has not.
         """
         missing = {blob.digest: blob for blob in blobs if not self.blobs.exists(blob)}
-        need = sum(blob.size - min(blob.size, self.blobs.partials.room_taken(blob.digest)) for blob in missing.values())
+        need = sum(
+            blob.size - min(blob.size, self.blobs.partials.claims.room_taken(blob.digest)) for blob in missing.values()
+        )
         free = free_space(make_folder(self.root))
         if free is not None and free < need:
             raise DiskFull(f"no room in {self}: {need:,} bytes more are needed, {free:,} are free", subject=str(self))

@@ -161,15 +161,15 @@ def _prune_chunks(store: DiskStore, floor: float) -> None:
 
 def _collect_staging(store: DiskStore, floor: float, dry_run: bool) -> tuple[int, int]:
     count = freed = 0
-    partials = store.blobs.partials
+    claims = store.blobs.partials.claims
     for path in sorted((store.root / "ingest").glob("*")):
         if path.name.startswith("lease."):
             continue
-        partial = partials.is_partial(path)
-        if _in_use(path, floor, deep=partial) or (partial and partials.in_use(path)):
+        partial = claims.is_partial(path)
+        if _in_use(path, floor, deep=partial) or (partial and claims.in_use(path)):
             continue
         size = _size(path)
-        if not dry_run and not (partials.collect(path) if partial else _removed(path)):
+        if not dry_run and not (claims.collect(path) if partial else _removed(path)):
             continue
         count += 1
         freed += size

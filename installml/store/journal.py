@@ -9,6 +9,7 @@ good. ``- start stop``: proved wrong, to be fetched again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from ..spec.descriptor import Descriptor
 from ..spec.extents import Extent, Extents
 from ..spec.node import Node
 
-__all__ = ["MAX_JOURNAL", "Journal"]
+__all__ = ["MAX_JOURNAL", "Journal", "Log"]
 
 MAX_JOURNAL = 16 << 20
 """Bytes of a journal that are read, and after which it is written anew with its extents joined."""
@@ -109,6 +110,45 @@ class Journal:
             os.close(handle)
             raise
         return handle
+
+
+class Log:
+    """A journal and the open file that it is written to, line by line. Not thread-safe.
+
+    Args:
+        journal: What is there; the file is written anew from it.
+        path: The file.
+    """
+
+    def __init__(self, journal: Journal, path: Path) -> None:
+        self._journal = journal
+        self._handle = journal.save(path)
+        self._length = 0
+
+    def note(self, sign: str, extent: Extent, path: Path) -> None:
+        """Take note of an extent as ``Journal.note`` does, in the file too; ``path`` is where that lies now."""
+        if extent.start >= extent.stop:
+            return
+        line = self._journal.note(sign, extent)
+        os.write(self._handle, line)
+        self._length += len(line)
+        if self._length > MAX_JOURNAL // 4:
+            self.rewrite(path)
+
+    def rewrite(self, path: Path) -> None:
+        """Write the journal anew, each extent once; on a full disk the old one has to do."""
+        with contextlib.suppress(OSError):
+            old, self._handle = self._handle, self._journal.save(path)
+            self._length = 0
+            os.close(old)
+
+    def duplicate(self) -> int:
+        """Return another handle to the file, for the caller to close."""
+        return os.dup(self._handle)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._handle)
 
 
 def _boot(header: bytes, descriptor: Descriptor) -> str | None:

@@ -361,7 +361,7 @@ def test_bytes_beyond_the_end_of_a_truncated_file_are_missing(store: DiskStore) 
 
 
 def test_a_very_long_journal_is_written_anew(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("installml.store.partial.MAX_JOURNAL", 4000)
+    monkeypatch.setattr("installml.store.journal.MAX_JOURNAL", 4000)
     with opened(store) as assembly:
         for start in range(0, SIZE, 100):
             put(assembly, (start, start + 100))
@@ -487,7 +487,7 @@ def test_an_orphan_that_two_want_goes_to_one(store: DiskStore) -> None:
     leave(store)
     taken = []
     for _ in range(2):
-        found = store.blobs.partials._of(BLOB.digest)[0]
+        found = store.blobs.partials.claims.of(BLOB.digest)[0]
         taken.append(store.blobs.partials._claim(found, BLOB, lambda path, hashed: None))
     first, second = taken
     assert isinstance(first, Partial)
@@ -498,7 +498,7 @@ def test_an_orphan_that_two_want_goes_to_one(store: DiskStore) -> None:
 def test_a_blob_that_is_published_while_somebody_looks_at_it_stays_whole(store: DiskStore) -> None:
     """The look has the file open when it moves to its place, and gets the lock afterwards."""
     with opened(store) as assembly:
-        found = store.blobs.partials._of(BLOB.digest)[0]
+        found = store.blobs.partials.claims.of(BLOB.digest)[0]
         put(assembly, (0, SIZE))
 
         def lock(handle: int) -> bool | None:
