@@ -149,10 +149,13 @@ class StoreError(InstallMLError):
 
 
 class DiskFull(StoreError):
-    """No room for the bytes; what had arrived whole is kept, the rest is removed."""
+    """No room for the bytes: on the disk, in a quota, or within the largest file allowed. What has arrived is kept."""
 
     reference = "disk-full"
-    default_hint = "See what can go with: installml cache df; free it with: installml cache gc"
+    default_hint = (
+        "Free some with: installml cache gc (what takes room: installml cache df), or choose another disk with "
+        "--home DIR or INSTALLML_HOME."
+    )
 
 
 class StoreUnusable(StoreError):

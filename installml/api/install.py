@@ -24,8 +24,9 @@ from ..spec.runtime import RuntimeManifest, parse_runtime
 from ..store.installed import Record
 from ..store.materialise import materialise
 from ..store.protocol import Source
+from ..store.room import room_needed
 from ..store.verified import read_verified
-from ..transfer.delta import Fetch
+from ..transfer.delta import Fetch, spared
 from .places import Found, find
 from .pull import Brought, bring, delta_of
 from .results import InstallResult, UninstallResult
@@ -83,7 +84,7 @@ def install(
     part = part_of(package, wanted, reference)
     _check_layers(part, found)
     require_here(found, part, session)
-    need = _bytes_needed(part, session)
+    need = _bytes_needed(found, part, session)
     profile = require(package.profiles, session.machine(), need, str(found.reference))
     variant = profile.name if profile else ""
     if dry_run:
@@ -124,10 +125,9 @@ def _check_layers(part: Part, found: Found) -> None:
         )
 
 
-def _bytes_needed(part: Part, session: Session) -> int:
-    """Return the bytes that installing will write: what the store lacks already."""
-    blobs = session.store.blobs
-    return sum(blob.size for blob in part.blobs if not blobs.exists(blob))
+def _bytes_needed(found: Found, part: Part, session: Session) -> int:
+    """Return the bytes that installing will write: what the store lacks, as far as it does not lie here otherwise."""
+    return room_needed(session.store.blobs, part.blobs, lambda lacking: spared(delta_of(found, session), lacking))
 
 
 def _planned(found: Found, package: Package, part: Part, variant: str, session: Session) -> InstallResult:

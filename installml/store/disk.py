@@ -12,14 +12,14 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ..digest import Digest, DigestInvalid, Readable
-from ..errors import DiskFull, NotFound, StoreUnusable
+from ..errors import NotFound, StoreUnusable
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import MAX_MANIFEST, JSONInvalid, canonical, parse_json
 from ..spec.descriptor import Descriptor, parse_descriptor
@@ -28,10 +28,11 @@ from ..spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from ..spec.node import Node
 from .blobs import LAYOUT_MARK, BlobFolder
 from .chunks import ChunkFolder
-from .files import disk_errors, free_space, make_folder, remove_empty, unique_suffix, write_whole
+from .files import disk_errors, make_folder, remove_empty, unique_suffix, write_whole
 from .host import Host, process_alive
 from .left_out import LeftOut
 from .partial import Partial
+from .room import Spared, check_room, nothing_spared
 from .unsynced import Unsynced
 from .verified import read_manifest
 
@@ -148,20 +149,6 @@ class DiskStore:
         """
         return self.blobs.reassemble(descriptor, self.owe)
 
-    def check_room(self, blobs: Iterable[Descriptor]) -> None:
-        """Look whether the disk has room for those of ``blobs`` that are not there yet, before anything is fetched.
-
-        Raises:
-            DiskFull: It has not.
-        """
-        missing = {blob.digest: blob for blob in blobs if not self.blobs.exists(blob)}
-        need = sum(
-            blob.size - min(blob.size, self.blobs.partials.claims.room_taken(blob.digest)) for blob in missing.values()
-        )
-        free = free_space(make_folder(self.root))
-        if free is not None and free < need:
-            raise DiskFull(f"no room in {self}: {need:,} bytes more are needed, {free:,} are free", subject=str(self))
-
     def repository(self, registry: str, repository: str) -> DiskRepository:
         """Return the place for one repository."""
         return DiskRepository(self, registry, check_repository(repository))
@@ -262,6 +249,10 @@ class DiskRepository:
         """Open a blob for putting together, with everything that an earlier attempt has left of it."""
         self.store.prepare()
         return self.store.blobs.assemble(descriptor, stopped=stopped, on_wait=on_wait, owe=self.store.owe)
+
+    def check_room(self, blobs: Sequence[Descriptor], spared: Spared = nothing_spared) -> None:
+        """Look whether the disk has room for those of ``blobs`` that are not there yet."""
+        check_room(self.store.blobs, blobs, spared)
 
     def open_file(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO | None]:
         """Open the file that holds exactly the content."""

@@ -17,6 +17,7 @@ import shutil
 import socket
 import stat
 import struct
+import tempfile
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -30,17 +31,26 @@ __all__ = [
     "disk_errors",
     "free_space",
     "fsync_folder",
+    "full",
     "is_full",
     "link_whole",
     "make_folder",
     "remove_empty",
     "remove_tree",
     "reserve",
+    "shares_blocks",
     "unique_suffix",
     "write_whole",
 ]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LIMITS = {
+    errno.EDQUOT: ("no quota left", ""),
+    errno.EFBIG: (
+        "files may not become large enough here",
+        "Raise the limit on file sizes (ulimit -f), or choose another file system with --home DIR or INSTALLML_HOME.",
+    ),
+}
 _NO_RESERVE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENODEV}
 _NO_CLONE = {*_NO_RESERVE, errno.EXDEV, errno.ENOTTY, errno.EPERM, errno.EACCES, errno.EBADF, errno.ETXTBSY}
 _KEEP_SIZE = 1  # linux/falloc.h: FALLOC_FL_KEEP_SIZE
@@ -64,8 +74,20 @@ def translate(error: OSError, path: Path | str) -> InstallMLError:
     """Return the error of our tree for an operating system's error about ``path``."""
     where = str(path)
     if is_full(error):
-        return DiskFull(f"no space left for {where}", subject=where)
+        return full(error, f"for {where}", where)
     return StoreUnusable(f"{error.strerror or error}: {error.filename or where}", subject=where)
+
+
+def full(error: OSError, what: str, where: str) -> DiskFull:
+    """Return the error that says which limit was met.
+
+    Args:
+        error: The operating system's (``is_full``).
+        what: What there is no room for, beginning with a preposition.
+        where: Its path.
+    """
+    limit, hint = _LIMITS.get(error.errno or 0, ("no room", ""))
+    return DiskFull(f"{limit} {what}", hint=hint, subject=where)
 
 
 def is_full(error: OSError) -> bool:
@@ -189,6 +211,17 @@ def clone_extent(source: int, source_offset: int, target: int, target_offset: in
             raise
         return False
     return True
+
+
+def shares_blocks(folder: Path) -> bool:
+    """Return whether files in ``folder`` can share blocks: found by trying, with two files that nobody sees."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as source, tempfile.TemporaryFile(dir=folder) as target:
+            source.write(bytes(_BLOCK))
+            source.flush()
+            return clone_extent(source.fileno(), 0, target.fileno(), 0, _BLOCK)
+    except OSError:
+        return False
 
 
 def _copy_in_kernel(source: int, source_offset: int, target: int, target_offset: int, size: int) -> int:

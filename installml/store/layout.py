@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ..spec.manifest import Index, as_referrer, parse_manifest
 from ..spec.media import IMAGE_INDEX, MANIFESTS
 from .blobs import LAYOUT_MARK, BlobFolder
 from .files import disk_errors, make_folder, write_whole
+from .room import Spared, check_room, nothing_spared
 from .verified import read_manifest
 
 __all__ = ["LayoutStore"]
@@ -53,6 +54,10 @@ class LayoutStore:
     def fetch(self, descriptor: Descriptor) -> AbstractContextManager[Readable]:
         """Open the content."""
         return self.blobs.open(descriptor)
+
+    def check_room(self, blobs: Sequence[Descriptor], spared: Spared = nothing_spared) -> None:
+        """Look whether the disk has room for those of ``blobs`` that are not there yet."""
+        check_room(self.blobs, blobs, spared)
 
     def push(self, descriptor: Descriptor, content: Readable) -> None:
         """Take the content; manifests are listed in the index, with or without a tag."""

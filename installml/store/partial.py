@@ -15,7 +15,7 @@ from typing import BinaryIO
 from ..digest import CHUNK
 from ..errors import DiskFull
 from ..spec.extents import Extent, Extents
-from .files import clone_extent, copy_extent, disk_errors, free_space, fsync_folder, is_full, remove_tree, reserve
+from .files import clone_extent, copy_extent, disk_errors, free_space, fsync_folder, full, is_full, remove_tree, reserve
 from .host import Host
 from .journal import Journal, Log
 
@@ -53,6 +53,7 @@ class Partial:
         self._log = Log(journal, folder / "journal")
         self._synced_at = self._touched_at = host.monotonic()
         self._syncing = False
+        self._reserved = True
         self._file = os.fdopen(data, "r+b", buffering=0, closefd=False)
         self.published = False
 
@@ -71,6 +72,8 @@ class Partial:
         """
         view = memoryview(block).cast("B")
         extent = self._checked(Extent(offset, offset + len(view)))
+        if not self._reserved:
+            self._reserve_now()
         with self._full_disk_told():
             while view:
                 count = os.pwrite(self._data, view, offset)
@@ -143,10 +146,14 @@ class Partial:
         except OSError as error:
             if not is_full(error):
                 raise
-            top = max((extent.stop for extent in self._journal.kept), default=0)
+            top = max((extent.stop for extent in self._written), default=0)
             os.ftruncate(self._data, top)  # gives back what the attempt has taken
             os.ftruncate(self._data, size)
-            raise self._disk_full(need) from error
+            raise self._disk_full(error, need) from error
+
+    def reserve_later(self) -> None:
+        """Take the room at the first ``write``: what comes before it may share blocks with other files."""
+        self._reserved = False
 
     def adopt(self, source: int, extents: Iterable[Extent]) -> None:
         """Copy ``extents`` from another open file of the same blob and keep them."""
@@ -200,6 +207,12 @@ class Partial:
             raise ValueError(f"bytes {extent.start}-{extent.stop} are not within {self.descriptor.size}")
         return extent
 
+    def _reserve_now(self) -> None:
+        with self._lock:  # nobody writes before it is done: giving back what it took cuts the file off
+            if not self._reserved:
+                self.reserve()
+                self._reserved = True
+
     def _add(self, extent: Extent) -> int:
         with self._lock:
             return self._written.add(extent)
@@ -212,16 +225,13 @@ class Partial:
             if not is_full(error):
                 with disk_errors(self.folder):
                     raise
-            raise self._disk_full(self.descriptor.size - self._written.size) from error
+            raise self._disk_full(error, self.descriptor.size - self._written.size) from error
 
-    def _disk_full(self, need: int) -> DiskFull:
+    def _disk_full(self, error: OSError, need: int) -> DiskFull:
         free = free_space(self.folder)
         had = "" if free is None else f", {free:,} are free"
-        where = self.folder.parent
-        return DiskFull(
-            f"no room for {self.descriptor.digest.short} in {where}: it needs {need:,} bytes more{had}",
-            subject=str(where),
-        )
+        where = str(self.folder.parent)
+        return full(error, f"for {self.descriptor.digest.short} in {where}: it needs {need:,} bytes more{had}", where)
 
     def _show_life(self) -> None:
         """Tell those who wait for us that we are there although nothing is written: somebody hashes."""

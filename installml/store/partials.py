@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..digest import Digest
+from ..errors import DiskFull
 from ..spec.descriptor import Descriptor
 from ..spec.extents import Extent
 from .claims import Claims, Found, label
-from .files import disk_errors, make_folder, remove_tree
+from .files import disk_errors, make_folder, remove_tree, shares_blocks
 from .host import Host
 from .journal import Journal
 from .partial import Partial, Publish
@@ -66,8 +67,17 @@ class Partials:
         with contextlib.ExitStack() as stack:
             stack.callback(partial.close)
             with disk_errors(self._ingest):
-                partial.reserve()
+                self._reserve(partial)
             yield partial
+
+    def _reserve(self, partial: Partial) -> None:
+        """Take the room for a blob; where files can share blocks, what is here of it already needs none."""
+        try:
+            partial.reserve()
+        except DiskFull:
+            if not shares_blocks(self._ingest):
+                raise
+            partial.reserve_later()
 
     def fresh(self, descriptor: Descriptor, publish: Publish) -> Partial:
         """Return a new partial that nobody else looks for yet."""

@@ -14,7 +14,7 @@ Shared promises:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -38,12 +38,14 @@ __all__ = [
     "RangeFetcher",
     "ReferrerLister",
     "Resolver",
+    "Roomy",
     "Source",
     "Span",
     "TagLister",
     "Tagger",
     "Target",
     "Untagger",
+    "Unwanted",
 ]
 
 
@@ -298,6 +300,24 @@ class Assembler(Protocol):
 
 
 @runtime_checkable
+class Roomy(Protocol):
+    """It can say beforehand whether something fits."""
+
+    def check_room(self, blobs: Sequence[Descriptor], spared: Callable[[Sequence[Descriptor]], int]) -> None:
+        """Look whether there is room for those of ``blobs`` that are not there yet.
+
+        Args:
+            blobs: The blobs.
+            spared: Asked only where it matters: how many bytes of the blobs it is given, which lack, lie in files of
+                this machine already.
+
+        Raises:
+            DiskFull: There is not; nothing was changed.
+        """
+        ...
+
+
+@runtime_checkable
 class FileSource(Protocol):
     """Its blobs lie in files."""
 
@@ -309,6 +329,13 @@ class FileSource(Protocol):
             SourceChanged: At the end of the block, when the file changed meanwhile.
         """
         ...
+
+
+class Unwanted(Exception):
+    """What a ``report`` raises when the blob need not arrive any more, so that what came of it is thrown away.
+
+    After anything else that ends an upload, what came stays where it is, for whoever goes on with it.
+    """
 
 
 @runtime_checkable
@@ -324,7 +351,7 @@ class FilePusher(Protocol):
             descriptor: What it must be.
             file: A regular file, unbuffered, that holds exactly the content.
             report: Told how many more bytes have gone, as ``BlobProgress.advance``, never those sent a second time;
-                with 0 when it is only asked whether to go on. What it raises ends the push.
+                with 0 when it is only asked whether to go on. What it raises ends the push (``Unwanted``).
             proved: The bytes were compared with the digest before and the file has not been touched since: a
                 destination that compares them itself may leave it at that.
         """

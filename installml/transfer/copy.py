@@ -22,9 +22,9 @@ from ..registry.errors import ConnectionLost
 from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import ManifestInvalid, parse_manifest
-from ..store.protocol import Assembler, Completeness, Destination, Fetcher, Mounter, RangeFetcher, Source
+from ..store.protocol import Assembler, Completeness, Destination, Fetcher, Mounter, RangeFetcher, Roomy, Source
 from ..store.verified import open_verified, read_verified
-from .delta import Delta
+from .delta import Delta, spared
 from .download import Cancelled, Download, Store, Tuning, title
 from .rate import Rate
 from .upload import send_file
@@ -180,6 +180,8 @@ class _Mover:
     def _move(self, blobs: Sequence[Descriptor]) -> None:
         if not blobs:  # an index has none of its own
             return
+        if isinstance(self._destination, Roomy):
+            self._destination.check_room(blobs, partial(spared, self._delta))
         self._on_event(Phase(self._phase, count=len(blobs), size=sum(blob.size for blob in blobs)))
         if isinstance(self._source, RangeFetcher) and isinstance(self._destination, Assembler):
             self._download(self._source, cast(Store, self._destination), blobs)

@@ -11,7 +11,7 @@ import io
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from blake3 import blake3
 
@@ -39,6 +39,7 @@ from .seeds import Seeds
 
 __all__ = [
     "Delta",
+    "Estimator",
     "Fetch",
     "IndexSource",
     "LocalDelta",
@@ -47,6 +48,7 @@ __all__ = [
     "publish_indexes",
     "published_indexes",
     "read_published",
+    "spared",
 ]
 
 _MOST_REFERRERS = 4
@@ -71,6 +73,20 @@ class Delta(Protocol):
             How many bytes that gave.
         """
         ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A ``Delta`` that knows beforehand what it saves."""
+
+    def needed(self, blobs: Iterable[Descriptor]) -> Fetch:
+        """Return what bringing ``blobs``, which are not here, would fetch."""
+        ...
+
+
+def spared(delta: Delta | None, blobs: Sequence[Descriptor]) -> int:
+    """Return how many bytes of ``blobs``, which lack, need not be fetched because they are on this machine."""
+    return sum(blob.size for blob in blobs) - delta.needed(blobs).size if isinstance(delta, Estimator) else 0
 
 
 class IndexSource(Fetcher, ReferrerLister, Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +21,7 @@ from ..spec.package import Package
 from ..spec.patch import MAX_SHARE, PATCH, PATCH_LAYER, Patch, read_patches
 from ..store.protocol import Assembly, FileSource
 from ..store.verified import open_verified, read_manifest
-from .delta import Delta, IndexSource, Release
+from .delta import Delta, Estimator, Fetch, IndexSource, Release
 from .xor import apply_patch, best_width, make_patch
 
 __all__ = ["Patched", "made_patches"]
@@ -117,6 +117,13 @@ class Patched:
     def vouched(self, blob: Digest) -> bool:
         """Return whether a verified signature names that index."""
         return self._inner.vouched(blob)
+
+    def needed(self, blobs: Iterable[Descriptor]) -> Fetch:
+        """Return what would be fetched without patches: what they make shares no blocks, so it needs as much room."""
+        wanted = list(blobs)
+        if isinstance(self._inner, Estimator):
+            return self._inner.needed(wanted)
+        return Fetch(sum(blob.size for blob in wanted), len(wanted))
 
     def fill(self, descriptor: Descriptor, assembly: Assembly) -> int:
         """Put into ``assembly`` what a patch makes, else what ``inner`` finds; return how many bytes that gave."""

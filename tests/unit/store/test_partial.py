@@ -24,6 +24,7 @@ from installml.store.disk import DiskStore
 from installml.store.gc import Damage, collect, usage, verify_store
 from installml.store.host import Host, Owner, boot_id, flock_exclusive
 from installml.store.partial import Partial
+from installml.store.room import check_room
 from installml.testing import SettableClock
 from tests.unit.store.neighbour import Neighbour, content, descriptor
 
@@ -621,9 +622,10 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_fetched(tiny_disk:
 def test_a_whole_package_that_does_not_fit_is_found_before_anything_is_fetched(tiny_disk: Path) -> None:
     store = DiskStore(tiny_disk / "store")
     parts = [Descriptor("x/y", Digest.of(bytes([n])), 100_000) for n in range(3)]
-    store.check_room(parts[:2])
-    with pytest.raises(DiskFull, match="300,000 bytes more are needed"):
-        store.check_room(parts)
+    check_room(store.blobs, parts[:2])
+    with pytest.raises(DiskFull, match=r"300,000 bytes more are needed, \d+,\d+ are free"):
+        check_room(store.blobs, parts)
+    assert not store.root.exists()
 
 
 def test_what_a_partial_has_taken_is_not_counted_twice(tiny_disk: Path) -> None:
@@ -631,7 +633,7 @@ def test_what_a_partial_has_taken_is_not_counted_twice(tiny_disk: Path) -> None:
     blob = descriptor(200_000)
     with opened(store, blob) as assembly:
         assembly.write(0, content(200_000)[:1000])
-        store.check_room([blob])
+        check_room(store.blobs, [blob])
 
 
 def test_room_that_was_reserved_cannot_be_taken_by_others(tiny_disk: Path) -> None:
