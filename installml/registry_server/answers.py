@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..digest import CHUNK, Digest
 from ..errors import InstallMLError
+from .zerocopy import MESSAGE, offered
 
 __all__ = ["BlobResponse", "Refusal", "Span", "content_headers", "link_next", "parse_content_range", "parse_range"]
 
@@ -121,7 +122,9 @@ def parse_content_range(header: str) -> Span:
 
 
 class BlobResponse(Response):
-    """Streams a file, or a span of it, in constant memory; stops reading when nobody listens any more.
+    """Streams a file, or a span of it, in constant memory; stops when nobody listens any more.
+
+    The kernel sends where it may (``zerocopy``); else blocks are read in a thread and sent from here.
 
     Args:
         file: Open for reading, unbuffered; closed here.
@@ -144,12 +147,22 @@ class BlobResponse(Response):
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._send_blocks(send, gone)
+            await (self._send_pieces if offered(scope) else self._send_blocks)(send, gone)
         finally:
             gone.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await gone
             self._file.close()
+
+    async def _send_pieces(self, send: Send, gone: asyncio.Future[None]) -> None:
+        at, stop = self._span.start, self._span.end + 1
+        if at == stop:
+            await send({"type": "http.response.body"})
+        while at < stop and not gone.done():
+            count = min(CHUNK, stop - at)  # no larger, or the record of a client that goes is far too high
+            piece = {"type": MESSAGE, "file": self._file, "offset": at, "count": count, "more_body": at + count < stop}
+            await send(piece)
+            at += count
 
     async def _send_blocks(self, send: Send, gone: asyncio.Future[None]) -> None:
         left = self._span.size

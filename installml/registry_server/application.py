@@ -20,8 +20,10 @@ from ..digest import DigestInvalid
 from ..errors import DiskFull, InstallMLError, ReferenceInvalid
 from . import blobs, discovery, manifests
 from .answers import Refusal
+from .faults import Faults
 from .storage import RegistryStorage, Repository
 from .uploads import TooManyUploads
+from .zerocopy import MESSAGE, ordinary
 
 if TYPE_CHECKING:
     from .auth import Auth
@@ -103,13 +105,25 @@ def app(
     """
     inner: ASGIApp = _Registry(storage, auth)
     if faults is not None:
-        inner = faults.around(inner)
+        inner = _unless_faulty(faults, inner)
     return inner if on_request is None else recorded(inner, on_request)
 
 
 def recorded(inner: ASGIApp, on_request: Callable[[RequestRecord], None]) -> ASGIApp:
     """Return ``inner``, with every finished request told to ``on_request``."""
     return _Recorder(inner, on_request)
+
+
+def _unless_faulty(faults: Around, inner: ASGIApp) -> ASGIApp:
+    """Return ``inner`` behind ``faults``, with no other messages than they can be expected to know."""
+    faulty = faults.around(inner)
+    if isinstance(faults, Faults):
+        return faulty  # takes care by itself: requests that no fault meets are served as always
+
+    async def plainly(scope: Scope, receive: Receive, send: Send) -> None:
+        await faulty(ordinary(scope), receive, send)
+
+    return plainly
 
 
 class _Registry:
@@ -236,7 +250,8 @@ class _Recorder:
             if message["type"] == "http.response.start":
                 record = replace(record, status=message["status"])
             else:
-                record = replace(record, bytes_out=record.bytes_out + len(message.get("body", b"")))
+                count = message["count"] if message["type"] == MESSAGE else len(message.get("body", b""))
+                record = replace(record, bytes_out=record.bytes_out + count)
                 if not message.get("more_body", False):
                     tell_once()  # before the last byte leaves: whoever has the whole answer finds it in the record
             await send(message)

@@ -21,6 +21,8 @@ from typing import Literal, Protocol
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .zerocopy import ordinary
+
 __all__ = [
     "Busy",
     "Chunked",
@@ -97,7 +99,7 @@ class Faults:
             if fault is None:
                 await inner(scope, receive, send)
             else:
-                await fault.misbehave(inner, scope, receive, send)
+                await fault.misbehave(inner, ordinary(scope), receive, send)
 
         return misbehaving
 

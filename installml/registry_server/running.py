@@ -29,6 +29,7 @@ from ..errors import InstallMLError, SettingInvalid, UsageError
 from .application import RequestRecord, app, recorded
 from .auth import Auth
 from .storage import RegistryStorage
+from .zerocopy import ZeroCopy
 
 __all__ = [
     "Around",
@@ -88,19 +89,23 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Connection:
-    """How a fault ends a connection; handed to the application in the scope's state."""
+    """What is below ASGI, for faults and ``zerocopy``; handed to the application in the scope's state.
+
+    Attributes:
+        protocol: uvicorn's, with h11's connection.
+    """
 
     def __init__(self, protocol: H11Protocol, transport: Any) -> None:
-        self._protocol = protocol
+        self.protocol = protocol
         self._transport = transport
 
     def end_with_close(self) -> None:
         """Treat the client as one of HTTP/1.0: nothing is chunked, and the connection ends with the answer."""
-        self._protocol.conn.their_http_version = b"1.0"
+        self.protocol.conn.their_http_version = b"1.0"
 
     def speak_http_1_0(self) -> None:
         """Call the next answer HTTP/1.0, which h11 by itself never does."""
-        cycle: Any = self._protocol.cycle
+        cycle: Any = self.protocol.cycle
         cycle.transport = _Old(self._transport)
 
     def close(self) -> None:
@@ -150,7 +155,7 @@ class _Server(uvicorn.Server):
 def _server(application: ASGIApp, tls: tuple[Path, Path] | None, grace: int) -> _Server:
     certificate, key = tls or (None, None)
     config = uvicorn.Config(
-        application,
+        ZeroCopy(application),
         lifespan="off",
         http=_Protocol,
         ws="none",
