@@ -14,6 +14,7 @@ from pathlib import Path
 from . import folders, networks, registries
 from .folders import MIB, Folder
 from .measuring import Cost, measure
+from .pages import Pages
 from .peers import HASH, LIMITS, OURS, REFERENCE, Job, Ours, Peer
 from .registries import Running
 from .relay import Relay, Shape
@@ -62,6 +63,7 @@ class Bench:
         self.plan = plan
         self.results = results
         self._folders: dict[str, Folder] = {}
+        self._pages = Pages(plan.work)
 
     def folder(self, kind: str) -> Folder:
         """Return a model folder, written when it is first wanted."""
@@ -87,8 +89,9 @@ class Bench:
     def once(
         self, commands: Sequence[Sequence[str]], job: Job, prefix: Sequence[str] = (), cwd: Path | None = None
     ) -> Cost:
-        """Run a peer's commands with nothing else waiting for the disk."""
+        """Run a peer's commands with nothing else waiting for the disk, and with memory that is really there."""
         os.sync()
+        self._pages.settle()
         prefixed = [[*prefix, *command] for command in commands]
         return measure(prefixed, cwd=cwd or job.folder.path, env=job.environment)
 
