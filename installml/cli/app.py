@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from .. import __version__
 from ..errors import UsageError
 from .context import Cli, verb
+from .conversion import convert_plainly
 
 __all__ = ["GROUPS", "VERBS", "app", "command"]
 
@@ -85,15 +86,21 @@ def _typer(**settings: Any) -> typer.Typer:
     )
 
 
-def app() -> typer.Typer:
-    """Return the application with every verb."""
-    root = _typer(help=_ABOUT, add_completion=True)
+def app(only: str = "") -> typer.Typer:
+    """Return the application.
+
+    Args:
+        only: The one verb or group that it has besides the flags of all; every one when left out.
+    """
+    root = _typer(help=_ABOUT, add_completion=not only)
     root.callback(invoke_without_command=True)(verb(_root))
     for panel, verbs in VERBS.items():
         for name, module in verbs.items():
-            root.command(name, rich_help_panel=panel)(verb(_function(module, name)))
+            if only in {"", name}:
+                root.command(name, rich_help_panel=panel)(verb(_function(module, name)))
     for name, (module, summary, members) in GROUPS.items():
-        root.add_typer(_group(module, summary, members), name=name, rich_help_panel="Machine")
+        if only in {"", name}:
+            root.add_typer(_group(module, summary, members), name=name, rich_help_panel="Machine")
     return root
 
 
@@ -106,6 +113,15 @@ def _group(module: str, summary: str, verbs: tuple[str, ...]) -> typer.Typer:
     return group
 
 
-def command() -> Any:
-    """Return the parser that typer makes of the application; its type is typer's own affair."""
-    return typer.main.get_command(app())
+def command(words: Sequence[str] = ()) -> Any:
+    """Return the parser that typer makes of the application; its type is typer's own affair.
+
+    Args:
+        words: What it will be given. Where they begin with a verb the parser has only this one: thirty others take
+            longer to build than most verbs to do.
+    """
+    first = words[0] if words else ""
+    known = first in GROUPS or any(first in verbs for verbs in VERBS.values())
+    parser = typer.main.get_command(app(first if known else ""))
+    convert_plainly(parser)
+    return parser

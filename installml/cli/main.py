@@ -96,7 +96,7 @@ def _run(words: list[str], cli: Cli) -> int:
 def _command(words: list[str], cli: Cli) -> int:
     from .app import command
 
-    result = command().main(args=words or ["--help"], prog_name="installml", standalone_mode=False, obj=cli)
+    result = command(words).main(args=words or ["--help"], prog_name="installml", standalone_mode=False, obj=cli)
     if not words:
         return 2
     return result if isinstance(result, int) else 0
