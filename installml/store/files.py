@@ -18,7 +18,7 @@ import socket
 import stat
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
@@ -105,14 +105,15 @@ def free_space(path: Path | int) -> int | None:
     return blocks * status.f_frsize if status.f_blocks else None
 
 
-def reserve(handle: int, size: int, need: int) -> None:
-    """Take the blocks of an open file of ``size`` bytes now, so that writing cannot find the disk full.
+def reserve(handle: int, extents: Iterable[tuple[int, int]], need: int) -> None:
+    """Take the blocks of an open file now, so that writing cannot find the disk full.
 
     Where the file system cannot, only look whether there is room.
 
     Args:
         handle: The file, open for writing.
-        size: Up to where.
+        extents: Which bytes of it, as pairs of start and stop. Those that have blocks already are better left out:
+            XFS asks for free room for them too.
         need: Bytes that it does not have yet.
 
     Raises:
@@ -124,12 +125,13 @@ def reserve(handle: int, size: int, need: int) -> None:
     allocate = _fallocate()
     if allocate is None:
         return
-    while allocate(handle, _KEEP_SIZE, 0, size) != 0:
-        code = ctypes.get_errno()
-        if code in _NO_RESERVE:
-            return
-        if code != errno.EINTR:
-            raise OSError(code, os.strerror(code))
+    for start, stop in extents:
+        while allocate(handle, _KEEP_SIZE, start, stop - start) != 0:
+            code = ctypes.get_errno()
+            if code in _NO_RESERVE:
+                return
+            if code != errno.EINTR:
+                raise OSError(code, os.strerror(code))
 
 
 @functools.cache

@@ -142,7 +142,7 @@ class Partial:
         if need <= 0:
             return
         try:
-            reserve(self._data, size, need)
+            reserve(self._data, self._written.missing(size), need)
         except OSError as error:
             if not is_full(error):
                 raise

@@ -10,10 +10,8 @@ import contextlib
 import fcntl
 import os
 import random
-import shutil
 import struct
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,47 +28,10 @@ from installml.store.materialise import How, materialise
 from installml.store.partial import Partial
 from installml.store.recovery import recover
 from installml.testing import package_bytes
-from tests.services.programs import need
+from tests.integration.disks import MIB, SHARING, Mount, attempt, fill
 
-MIB = 1 << 20
-SHARING = ("xfs", "btrfs")
 GOING_DOWN = 0x8004587D  # linux/fs: _IOR('X', 125, __u32), known to XFS and ext4: stop as a power cut does
 WITHOUT_FLUSH = 2
-Mount = Callable[[str], Path]
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Mount]:
-    """Return a function that makes and mounts a file system of the named kind."""
-    with contextlib.ExitStack() as stack:
-
-        def mount(kind: str) -> Path:
-            folder, image = tmp_path / kind, tmp_path / f"{kind}.img"
-            folder.mkdir()
-            source = ["tmpfs"] if kind == "tmpfs" else [str(_make(kind, image))]
-            options = {"tmpfs": "size=8m"}.get(kind, "loop")
-            _attempt(["mount", "-t", kind, "-o", options, *source, str(folder)])
-            stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=True)
-            return folder
-
-        yield mount
-
-
-def _make(kind: str, image: Path) -> Path:
-    """Make a file system in the sparse file ``image``."""
-    maker = need(kind) if kind in SHARING else shutil.which(f"mkfs.{kind}")
-    if maker is None:
-        pytest.skip(f"mkfs.{kind} is not here")
-    with image.open("wb") as file:
-        file.truncate((16 if kind == "ext2" else 320) * MIB)  # the smallest that XFS wants is 300 MiB
-    _attempt([str(maker), "-q", str(image)])
-    return image
-
-
-def _attempt(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"{command[0]}: {done.stderr.strip() or done.returncode}")
 
 
 def blob_of(size: int, seed: int = 1) -> tuple[Descriptor, bytes]:
@@ -84,13 +45,6 @@ def assembly_of(store: DiskStore, blob: Descriptor) -> Iterator[Partial]:
     with place.assemble(blob, stopped=lambda: False, on_wait=print) as assembly:
         assert assembly is not None
         yield assembly
-
-
-def fill(folder: Path) -> None:
-    """Take all the room that is left."""
-    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
 
 
 @pytest.mark.parametrize("kind", [*SHARING, "ext2", "tmpfs"])
@@ -186,14 +140,17 @@ def test_room_is_taken_before_anything_is_fetched(kind: str, mounted: Mount) -> 
 def test_a_blob_that_cannot_fit_is_refused_before_anything_is_fetched(kind: str, mounted: Mount) -> None:
     folder = mounted(kind)
     store = DiskStore(folder)
-    size = 1 << 30
-    with (
-        pytest.raises(DiskFull, match=f"needs {size:,} bytes more, [0-9,]+ are free"),
-        assembly_of(store, Descriptor("x/y", blob_of(1)[0].digest, size)) as assembly,
-    ):
-        assert kind in SHARING, "where no blocks can be shared there is nothing to wait for"
-        assembly.write(0, b"x")
+    blob = Descriptor("x/y", blob_of(1)[0].digest, 1 << 30)
+    with pytest.raises(DiskFull, match=f"needs {blob.size:,} bytes more, [0-9,]+ are free"):
+        _begin(store, blob, reached=kind in SHARING)
     assert list((store.root / "ingest").iterdir()) == []
+
+
+def _begin(store: DiskStore, blob: Descriptor, *, reached: bool) -> None:
+    """Write the first byte; that much is ``reached`` only where what lies here already might have needed no room."""
+    with assembly_of(store, blob) as assembly:
+        assert reached
+        assembly.write(0, b"x")
 
 
 def test_a_disk_that_fills_up_on_the_way_keeps_what_has_arrived(mounted: Mount) -> None:
@@ -265,5 +222,5 @@ def _cut_off(folder: Path, image: Path, kind: str) -> None:
         pytest.skip(f"{kind} cannot be cut off: {error.strerror}")
     finally:
         os.close(handle)
-    _attempt(["umount", str(folder)])
-    _attempt(["mount", "-t", kind, "-o", "loop", str(image), str(folder)])
+    attempt(["umount", str(folder)])
+    attempt(["mount", "-t", kind, "-o", "loop", str(image), str(folder)])

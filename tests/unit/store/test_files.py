@@ -87,7 +87,7 @@ def test_where_nothing_is_no_space_is_known(tmp_path: Path) -> None:
 
 def test_reserving_keeps_the_size_of_the_file(target: int) -> None:
     os.ftruncate(target, 10)
-    reserve(target, 1 << 20, 1 << 20)
+    reserve(target, [(0, 1 << 20)], 1 << 20)
     status = os.fstat(target)
     assert status.st_size == 10
     assert status.st_blocks * 512 >= 1 << 20
@@ -95,4 +95,4 @@ def test_reserving_keeps_the_size_of_the_file(target: int) -> None:
 
 def test_more_than_the_disk_has_cannot_be_reserved(tiny_disk: Path) -> None:
     with (tiny_disk / "file").open("wb") as file, pytest.raises(DiskFull), disk_errors(tiny_disk):
-        reserve(file.fileno(), 1 << 20, 1 << 20)
+        reserve(file.fileno(), [(0, 1 << 20)], 1 << 20)
