@@ -147,6 +147,7 @@ class Response:
         self.headers: Mapping[str, str] = raw.headers
         self.url = asked
         self.redirected = False  # whether another URL was asked first
+        self._streamed = False
 
     @property
     def place(self) -> str:
@@ -194,6 +195,7 @@ class Response:
 
     def stream(self) -> Body:
         """Return the body for reading into buffers; not to be mixed with ``read``."""
+        self._streamed = True
         return Body(self._raw.raw, self._lower, self._clock)
 
     def body(self, cap: int) -> bytes:
@@ -222,8 +224,11 @@ class Response:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection; an unread body closes it."""
-        self._raw.close()
+        """Let go of the connection: kept when the answer has no body, or all of it was read; else closed."""
+        if self._streamed or not self._raw.raw.closed:  # what was cut off counts as at its end, and must not be kept
+            self._raw.close()
+        else:
+            self._raw.raw.release_conn()
 
     def __enter__(self) -> Response:
         return self

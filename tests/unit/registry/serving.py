@@ -43,11 +43,12 @@ class Answer:
 
 @dataclass
 class Site:
-    """A running server and what it was asked."""
+    """A running server, what it was asked, and how often somebody connected."""
 
     address: str
     scheme: str
     asked: list[Asked] = field(default_factory=list)
+    connections: int = 0
 
     @property
     def url(self) -> str:
@@ -61,6 +62,10 @@ def site(answer: Callable[[Asked], Answer], tls: ssl.SSLContext | None = None) -
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 20
+
+        def setup(self) -> None:
+            here.connections += 1
+            super().setup()
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

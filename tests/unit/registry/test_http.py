@@ -63,6 +63,23 @@ def test_cookies_are_neither_kept_nor_sent() -> None:
         assert [asked.headers.get("cookie") for asked in here.asked] == [None, None]
 
 
+@pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE"])
+def test_an_answer_without_a_body_keeps_the_connection_though_nobody_read_it(method: str) -> None:
+    with site(lambda _: Answer(202)) as here:
+        door = client()
+        for _ in range(3):
+            door.send(Request(method, here.url)).close()
+        assert here.connections == 1
+
+
+def test_a_body_that_nobody_read_ends_the_connection() -> None:
+    with site(ok) as here:
+        door = client()
+        for _ in range(2):
+            door.send(get(here.url)).close()
+        assert here.connections == 2
+
+
 def test_the_environment_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login ann password pencil\n")
