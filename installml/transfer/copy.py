@@ -194,12 +194,13 @@ class _Mover:
             destination,
             jobs=self._jobs,
             on_event=self._on_event,
+            done=self._done,
             delta=self._delta,
             limit=self._limit,
             tuning=self._tuning,
         )
         try:
-            engine.run(blobs, self._done)
+            engine.run(blobs)
         finally:
             self._tally.move(engine.received)
 

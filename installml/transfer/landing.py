@@ -39,8 +39,8 @@ class Landing:
         self._claimed = Extents(_present(assembly.missing(), descriptor.size))
         self._written = Extents(self._claimed)
         self._seen = Extents(self._claimed)
-        # File systems let one thread write to a file at a time (inode_lock in the kernel's generic_file_write_iter); who
-        # waits for that lock burns a core, who waits for this one sleeps.
+        # File systems let one thread write to a file at a time (inode_lock in the kernel's generic_file_write_iter):
+        # who waits for that lock burns a core, who waits for this one sleeps.
         self._pen = threading.Lock()
         self._awaited = 0
         self._over = False

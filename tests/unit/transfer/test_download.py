@@ -75,13 +75,23 @@ class Pull:
     def __init__(self, source: Shelf, store: Store, *, jobs: int = 4, tuning: Tuning = TUNING, **more: object) -> None:
         self.events: list[Event] = []
         self.outcomes: dict[Digest, str] = {}
-        self.engine = Download(source, store, jobs=jobs, on_event=self.hear, tuning=tuning, **more)  # type: ignore[arg-type]
+        self.also: Callable[[Event], None] = lambda event: None
+        self.engine = Download(
+            source,
+            store,
+            jobs=jobs,
+            on_event=self._hear,
+            done=self._done,
+            tuning=tuning,
+            **more,  # type: ignore[arg-type]
+        )
 
-    def hear(self, event: Event) -> None:
+    def _hear(self, event: Event) -> None:
         self.events.append(event)
+        self.also(event)
 
     def run(self, *blobs: bytes) -> Pull:
-        self.engine.run([descriptor_of(data) for data in blobs], self._done)
+        self.engine.run([descriptor_of(data) for data in blobs])
         return self
 
     def _done(self, descriptor: Descriptor, outcome: str) -> None:
@@ -434,7 +444,7 @@ def test_a_refusal_halves_the_connections(store: Store) -> None:
 
     source.head = refuse
     pull = Pull(source, store, jobs=4, tuning=replace(TUNING, clock=Seconds(0.01))).run(BIG, OTHER)
-    assert pull.engine._pace.limit < 4
+    assert pull.engine.schedule.pace.limit < 4
     assert store.holds(BIG)
 
 
@@ -507,7 +517,7 @@ def interrupted(source: Shelf, store: Store, error: BaseException, after: int) -
         if isinstance(event, BlobProgress) and next(seen) == after:
             raise error
 
-    pull.engine._on_event = hear
+    pull.also = hear
     with pytest.raises(type(error)):
         pull.run(BIG)
 
@@ -842,5 +852,5 @@ def test_memory_is_a_buffer_a_connection_and_one_a_hasher_whatever_the_size(stor
     pull = Pull(source, store, jobs=jobs, tuning=replace(TIMED, part=4 << 20))
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
-    pull.engine.run([blob], lambda descriptor, outcome: None)
+    pull.engine.run([blob])
     assert tracemalloc.get_traced_memory()[1] - before <= (jobs + 1 + 2) << 20
