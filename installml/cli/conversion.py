@@ -31,6 +31,7 @@ def convert_plainly(command: Any) -> None:
         reader = _reader(*annotated[:2]) if len(annotated) > 1 else None
         if reader is not None:
             parameter.process_value = partial(_process, parameter, reader, parameter.process_value)
+    command.get_help_option = partial(_help, command.get_help_option)
     for below in getattr(command, "commands", {}).values():
         convert_plainly(below)
 
@@ -39,12 +40,18 @@ def _process(
     parameter: Any, reader: Callable[[Any], Any], otherwise: Callable[..., Any], context: Any, value: Any
 ) -> Any:
     """Return what typer's ``process_value`` would, by ourselves if that is sure."""
-    if parameter.callback is not None or (value is None and parameter.required):
+    read = reader(value) if value is not None else _UNSURE if parameter.required else () if parameter.multiple else None
+    if read is _UNSURE:
         return otherwise(context, value)
-    if value is None:
-        return () if parameter.multiple else None
-    read = reader(value)
-    return otherwise(context, value) if read is _UNSURE else read
+    return read if parameter.callback is None else parameter.callback(context, parameter, read)
+
+
+def _help(found: Callable[[Any], Any], context: Any) -> Any:
+    """Return the flag ``--help``, which typer makes when it is first looked for."""
+    option = found(context)
+    if option is not None and "process_value" not in vars(option):
+        option.process_value = partial(_process, option, _flag, option.process_value)
+    return option
 
 
 def _reader(kind: Any, info: Any) -> Callable[[Any], Any] | None:

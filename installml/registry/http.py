@@ -282,7 +282,7 @@ class HttpClient:
         self.clock = clock
         self.sleep = sleep
         self.random = random
-        self._adapters: dict[tuple[str | None, tuple[str, str] | None], HTTPAdapter] = {}
+        self._adapters: dict[tuple[str | None, tuple[str, str] | None, bool], HTTPAdapter] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -386,7 +386,8 @@ class HttpClient:
 
         _check_socks(proxy, host)
         try:
-            adapter = self._adapter(request.settings)
+            encrypted = any(urlsplit(address).scheme == "https" for address in (request.url, *proxy.values()))
+            adapter = self._adapter(request.settings, encrypted)
             prepared = requests.PreparedRequest()  # step by step: without cookies, .netrc and hooks
             prepared.prepare_method(request.method)
             prepared.prepare_url(request.url, None)
@@ -420,11 +421,13 @@ class HttpClient:
         """Return whom we believe to be a host of these settings, and what we show it."""
         return _context(self.network.ca_file, settings)
 
-    def _adapter(self, settings: HostSettings) -> HTTPAdapter:
-        key = (settings.ca, settings.client_cert)
+    def _adapter(self, settings: HostSettings, encrypted: bool) -> HTTPAdapter:
+        key = (settings.ca, settings.client_cert, encrypted)
         with self._lock:
             if key not in self._adapters:
-                self._adapters[key] = _new_adapter(_context(self.network.ca_file, settings))
+                # Reading the system's authorities takes longer than what a command asks of a plain http registry.
+                context = _context(self.network.ca_file, settings) if encrypted else None
+                self._adapters[key] = _new_adapter(context)
             return self._adapters[key]
 
 
@@ -445,7 +448,7 @@ def joined(base: str, location: str) -> SplitResult:
     return parts
 
 
-def _new_adapter(context: ssl.SSLContext) -> HTTPAdapter:
+def _new_adapter(context: ssl.SSLContext | None) -> HTTPAdapter:
     import requests
     from requests.adapters import HTTPAdapter
     from requests.structures import CaseInsensitiveDict
