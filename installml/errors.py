@@ -9,8 +9,10 @@ a stable kebab-case identifier (reference) and the thing it is about (subject). 
     │   ├── RecipeInvalid             installml.yaml or a manifest breaks its schema (lists every violation)
     │   ├── SettingInvalid            a configuration value
     │   ├── ChunkIndexInvalid         a chunk index that breaks its format (installml.spec.chunks)
+    │   ├── NothingSelected           no file or checkpoint of the package is meant (installml.spec.subset)
     │   └── FormatError               a model file that is not what its header claims (file and offset)
     ├── NotFound                   1  nothing there under that name
+    │   └── PackagePartial            only some of the package's files are here (installml.api.subset)
     ├── TransportError             1  the network between us and a registry (installml.registry.errors)
     ├── RegistryError              1  a registry answered, and its answer is no (installml.registry.errors)
     ├── StoreError                 1  the local disk: full, read-only, unreadable

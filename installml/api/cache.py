@@ -18,6 +18,7 @@ from ..store.gc import Damage, collect, reachable, usage, verify_store
 from ..store.installed import Record
 from .results import CacheUsage, CacheVerification, Collection, DamagedBlob
 from .session import AMBIENT, Session
+from .subset import partial_packages
 
 __all__ = ["CacheDamaged", "cache_df", "cache_gc", "cache_path", "cache_verify"]
 
@@ -108,7 +109,7 @@ def _unused_runtimes(runtimes: Path, keep: set[str]) -> list[Path]:
 
 
 def cache_verify(*, session: Session = AMBIENT) -> CacheVerification:
-    """Hash every blob again.
+    """Hash every blob again; what was left out of packages that are here in part is not missing.
 
     Raises:
         CacheDamaged: Some are not what their names say, or are missing; lists them and who needs them.
@@ -121,7 +122,7 @@ def cache_verify(*, session: Session = AMBIENT) -> CacheVerification:
             damaged.append(DamagedBlob(outcome.digest, outcome.reason, outcome.needed_by))
         checked += 1
         session.on_event(BlobProgress(str(outcome if isinstance(outcome, Digest) else outcome.digest), 0))
-    result = CacheVerification(checked, tuple(damaged))
+    result = CacheVerification(checked, tuple(damaged), partial_packages(session.store.refs(), session))
     if damaged:
         raise CacheDamaged(result, _installations({blob.digest for blob in damaged}, session))
     return result

@@ -31,7 +31,7 @@ from .places import Found, find
 from .pull import Brought, bring, delta_of
 from .results import InstallResult, UninstallResult
 from .session import AMBIENT, Session
-from .subset import Part, part_of, require_here, wish
+from .subset import Part, part_of, require_here, wish, with_installed
 
 __all__ = ["LayersUnsupported", "find_installed", "install", "runtime_of", "uninstall"]
 
@@ -59,8 +59,8 @@ def install(
 
     Args:
         reference: The package.
-        only: Globs: only the files that they mean are installed.
-        checkpoint: Only the files of this checkpoint and those that belong to none are installed.
+        only: Globs: only the files that they mean are installed, besides what is installed of the package already.
+        checkpoint: Only the files of this checkpoint and those that belong to none, besides what is installed already.
         runtime: Also make its runtime environment.
         allow_unsigned: Accepted for scripts that will need it, and recorded; this version checks no signatures.
         dry_run: Stop after the checks; nothing is fetched or changed.
@@ -81,7 +81,8 @@ def install(
     session.on_event(Phase("resolving", reference))
     found = find(reference, session)
     package = found.package()
-    part = part_of(package, wanted, reference)
+    before = _in_use(found, package, session)
+    part = with_installed(part_of(package, wanted, reference), package, _of_this(before, found))
     _check_layers(part, found)
     require_here(found, part, session)
     need = _bytes_needed(found, part, session)
@@ -89,7 +90,7 @@ def install(
     variant = profile.name if profile else ""
     if dry_run:
         return _planned(found, package, part, variant, session)
-    before = _in_use(found, package, session)
+    before = _without_damage(before, found, package, session)
     session.store.prepare()
     with session.store.lease():
         done = bring(found, part, session)
@@ -221,21 +222,30 @@ def _environment(package: Package, source: Source, session: Session) -> Environm
 
 
 def _in_use(found: Found, package: Package, session: Session) -> Record | None:
-    """Return what is installed under this name and version now; what somebody has damaged is removed instead."""
+    """Return what is installed under this name and version now."""
     try:
-        record = session.installed.read(session.installed.place(found.reference, _version(found, package)))
+        return session.installed.read(session.installed.place(found.reference, _version(found, package)))
     except InstallMLError:
         return None
-    if record.descriptor.digest != found.descriptor.digest or _whole(record, package):
+
+
+def _without_damage(record: Record | None, found: Found, package: Package, session: Session) -> Record | None:
+    """Return ``record``, or None after removing it when it is of what was found and somebody has damaged it."""
+    if record is None or _of_this(record, found) is None or _whole(record, package):
         return record
     session.installed.remove(record)
     return None
 
 
+def _of_this(record: Record | None, found: Found) -> Record | None:
+    """Return ``record`` if it is an installation of what was found, whole or in part."""
+    return record if record is not None and record.descriptor.digest == found.descriptor.digest else None
+
+
 def _whole(record: Record, package: Package) -> bool:
     """Return whether every installed file is there in its size: reading gigabytes is up to ``cache verify``."""
-    names = set(record.partial) or {file.path for file in package.files}
-    files = [file for file in package.files if file.path in names]
+    there = set(record.partial)
+    files = [file for file in package.files if not there or file.path in there]
     try:
         return all((record.path / f.path).stat().st_size == f.descriptor.size for f in files)
     except OSError:

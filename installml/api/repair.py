@@ -28,6 +28,7 @@ from .places import Found, find_remote, full
 from .pull import delta_of
 from .results import CacheVerification, DamagedBlob, MendedBlob, RepairResult
 from .session import AMBIENT, Session
+from .subset import partial_packages
 
 __all__ = ["cache_repair"]
 
@@ -56,7 +57,8 @@ def cache_repair(reference: str = "", *, session: Session = AMBIENT) -> RepairRe
     ]
     if left:
         raise CacheDamaged(CacheVerification(checked, tuple(left)))
-    return RepairResult(checked, tuple(mended), sum(blob.fetched for blob in mended), relinked)
+    moved = sum(blob.fetched for blob in mended)
+    return RepairResult(checked, tuple(mended), moved, relinked, partial_packages(refs, session))
 
 
 def _refs(reference: str, session: Session) -> list[Ref]:
@@ -117,6 +119,7 @@ def _from_registry(ref: Ref, damaged: set[Digest], session: Session) -> Iterator
         raise NotFound(f"{ref.reference} was built here; build it again", subject=str(ref.reference))
     found = find_remote(ref.reference.with_digest(ref.descriptor.digest), session)
     delta = delta_of(found, session)
+    left = session.store.left_out.of(found.descriptor.digest)
     place = _Mending(session.local(ref.reference), damaged, delta, session.on_event)
     copy(
         found.source,
@@ -127,6 +130,7 @@ def _from_registry(ref: Ref, damaged: set[Digest], session: Session) -> Iterator
         phase="mending",
         delta=delta,
         limit=session.limit,
+        wanted=lambda blob: blob.digest not in left,
     )
     for blob in _named(found):
         if blob.digest in place.mended:

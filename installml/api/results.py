@@ -524,10 +524,17 @@ class DamagedBlob:
 
 @dataclass(frozen=True, slots=True)
 class CacheVerification(Result):
-    """Every blob was hashed again."""
+    """Every blob was hashed again.
+
+    Attributes:
+        checked: Blobs that were hashed.
+        damaged: Those that are not what their names say, or are missing.
+        partial: Packages that are here in part; what was left out of them on purpose is not missing.
+    """
 
     checked: int
     damaged: tuple[DamagedBlob, ...]
+    partial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -554,12 +561,14 @@ class RepairResult(Result):
         mended: Those that were damaged.
         moved: Bytes fetched.
         relinked: Files of installed models that were damaged with them and are sound again.
+        partial: Packages that are here in part; what was left out of them on purpose is not fetched.
     """
 
     checked: int
     mended: tuple[MendedBlob, ...]
     moved: int
     relinked: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from .install import find_installed, install
 from .places import folder_of, is_folder
 from .results import InstallResult, PredictResult, RunningServer, ServerList, StopResult, TestResult
 from .session import AMBIENT, Session
+from .subset import installed_checkpoint
 
 __all__ = ["logs", "predict", "ps", "serve", "serve_foreground", "stop", "test"]
 
@@ -62,8 +63,9 @@ def _installed(target: str | Path, session: Session, allow_unsigned: bool) -> Re
     except NotFound:
         installed = install(text, allow_unsigned=allow_unsigned, session=session)
         return find_installed(installed.reference, session)
+    checkpoint = installed_checkpoint(record, session)
     if not _runnable(record):  # installed with --no-runtime, or its Python has left this machine
-        install(str(record.reference), allow_unsigned=allow_unsigned, session=session)
+        install(str(record.reference), checkpoint=checkpoint, allow_unsigned=allow_unsigned, session=session)
         record = find_installed(record.reference, session)
     return record
 
@@ -121,6 +123,7 @@ def serve(
         The server, which can be used as a context manager that stops it.
 
     Raises:
+        PackagePartial: Only some of its files are installed, and they are not one of its checkpoints.
         ModelError: It did not come up; says why.
     """
     record = _installed(_named(target), session, allow_unsigned)

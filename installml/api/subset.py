@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..digest import Digest
-from ..errors import NotFound
+from ..errors import InstallMLError, NotFound
 from ..reference import Reference
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import Index
-from ..spec.package import Package, PackagedFile
-from ..spec.subset import EVERYTHING, Wish, select_files
-from ..store.disk import DiskRepository
+from ..spec.package import Package, PackagedFile, read_package
+from ..spec.subset import EVERYTHING, Wish, checkpoints_of, select_files
+from ..store.disk import DiskRepository, Ref
 from ..store.installed import Record
 from .places import Found
 from .results import PartialFiles
@@ -22,11 +23,14 @@ __all__ = [
     "PackagePartial",
     "Part",
     "here_in_part",
+    "installed_checkpoint",
     "installed_in_part",
     "part_of",
+    "partial_packages",
     "require_here",
     "require_whole",
     "wish",
+    "with_installed",
 ]
 
 
@@ -84,11 +88,28 @@ def part_of(package: Package, wanted: Wish, origin: str) -> Part:
     Raises:
         NothingSelected: There is nothing of the kind; lists what there is.
     """
-    files = select_files(package, wanted, origin)
+    return _part(package, select_files(package, wanted, origin))
+
+
+def _part(package: Package, files: tuple[PackagedFile, ...]) -> Part:
     digests = {file.descriptor.digest for file in files}
     manifest = package.manifest
     blobs = (*manifest.blobs[:1], *(blob for blob in manifest.blobs[1:] if blob.digest in digests))
     return Part(files, blobs, len(files) == len(package.files), len(package.files))
+
+
+def with_installed(part: Part, package: Package, record: Record | None) -> Part:
+    """Return ``part`` and what is installed of the package already: installing more of it takes nothing away.
+
+    Args:
+        part: What is wanted.
+        package: The package.
+        record: What is installed of this very package, if anything is.
+    """
+    if part.whole or record is None:
+        return part
+    wanted = {*part.paths, *record.partial}
+    return _part(package, tuple(f for f in package.files if not record.partial or f.path in wanted))
 
 
 def _told(files: Sequence[PackagedFile], of: int) -> PartialFiles:
@@ -110,6 +131,46 @@ def installed_in_part(package: Package, record: Record) -> PartialFiles | None:
         return None
     there = set(record.partial)
     return _told([file for file in package.files if file.path in there], len(package.files))
+
+
+def partial_packages(refs: Iterable[Ref], session: Session) -> tuple[str, ...]:
+    """Return the names of those packages of the local store that are here in part."""
+    if not session.store.left_out.manifests():
+        return ()
+    return tuple(dict.fromkeys(_typed(ref.reference) for ref in refs if _partial(ref, session)))
+
+
+def _partial(ref: Ref, session: Session) -> bool:
+    try:
+        return any(True for _ in _left(session.local(ref.reference), ref.descriptor))
+    except InstallMLError:  # the manifest is damaged
+        return False
+
+
+def installed_checkpoint(record: Record, session: Session) -> str:
+    """Return the checkpoint that can be run of a model that is installed in part; empty when the model is whole.
+
+    Raises:
+        PackagePartial: It is installed in part, and no checkpoint of it is complete.
+    """
+    if not record.partial:
+        return ""
+    there = set(record.partial)
+    with suppress(InstallMLError):  # its manifest is damaged or gone: nothing tells which checkpoints it has
+        package = read_package(session.local(record.reference).manifest(record.descriptor), str(record.reference))
+        for name in checkpoints_of(package):
+            if _paths(select_files(package, Wish(checkpoint=name), record.name)) <= there:
+                return name
+    typed = _typed(record.reference)
+    raise PackagePartial(
+        f"{record.name} {record.version} is installed in part, and runs when it or one of its checkpoints is whole",
+        hint=f"Install the rest: installml install {typed}",
+        subject=typed,
+    )
+
+
+def _paths(files: Iterable[PackagedFile]) -> set[str]:
+    return {file.path for file in files}
 
 
 def _typed(reference: Reference | str) -> str:

@@ -132,6 +132,10 @@ def _partial(part: r.PartialFiles) -> str:
     return f"{len(part.files)} of {_count(part.of, 'file')}, {format_size(part.size)}"
 
 
+def _partly(references: Iterable[str]) -> Iterator[str]:
+    return (f"partial: {reference.removeprefix(f'{LOCAL}/')}" for reference in references)
+
+
 def _build(result: r.BuildResult, _: Look) -> Lines:
     reference = spelled(result.reference)
     files = f"{_count(result.files, 'file')}, " if result.files else ""
@@ -381,12 +385,14 @@ def _cache_gc(result: r.Collection, _: Look) -> Lines:
 
 def _cache_verify(result: r.CacheVerification, _: Look) -> Lines:
     yield f"{_count(result.checked, 'blob')} checked, {len(result.damaged)} damaged"
+    yield from _partly(result.partial)
 
 
 def _repair(result: r.RepairResult, _: Look) -> Lines:
     mended = f"{len(result.mended)} mended with {format_size(result.moved)} fetched" if result.mended else "0 damaged"
     yield f"{_count(result.checked, 'blob')} checked, {mended}"
     yield from (f"relinked {path}" for path in result.relinked)
+    yield from _partly(result.partial)
 
 
 def _path(result: CachePath, _: Look) -> Lines:
