@@ -17,6 +17,7 @@ from ..spec.descriptor import Descriptor
 from .disk import DiskStore, read_ref
 from .files import remove_empty, remove_tree
 from .installed import InstalledStore
+from .litter import sweep
 from .verified import read_manifest
 
 __all__ = ["Collected", "Damage", "Usage", "collect", "reachable", "usage", "verify_store"]
@@ -126,7 +127,8 @@ def collect(store: DiskStore, installed: Iterable[Descriptor] = (), *, dry_run: 
         store.unsynced.settle(store.blobs.path, at_once=True)
         _forget_owed(store)
     count, size = _collect_staging(store, floor, dry_run)
-    return Collected(tuple(gone), count, freed + size)
+    swept, small = sweep(store.root, store.host, dry_run=dry_run)
+    return Collected(tuple(gone), count + swept, freed + size + small)
 
 
 def _size_alone(path: Path) -> int:
