@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Self
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -18,6 +20,7 @@ from .uploads import Upload
 __all__ = ["begin", "cancel", "close", "delete", "patch", "pull", "status"]
 
 _OCTETS = "application/octet-stream"
+_FLUSHED_AT_ONCE = 128 << 20  # bytes: the disk works while bytes arrive, instead of when all are there
 
 
 async def pull(request: Request, repository: Repository, target: str) -> Response:
@@ -159,21 +162,47 @@ async def _receive(request: Request, upload: Upload) -> None:
 
 
 async def _write_all(request: Request, upload: Upload, end: int | None) -> None:
-    writing: asyncio.Future[None] | None = None
-    try:
-        async for block in blocks(request):
-            if writing is not None:
-                await writing  # one block is hashed and written while the next arrives
+    flushed = upload.offset
+    async with _Behind() as writing, _Behind() as flushing:
+        async for pieces in blocks(request):
+            await writing.done()  # one block is hashed and written while the next arrives
             if end is not None and upload.offset > end:
                 break
-            writing = asyncio.ensure_future(run_in_threadpool(upload.write, block))
-        if writing is not None:
-            await writing
-    finally:
-        if writing is not None:
-            await asyncio.wait([writing])  # the client went away: what it sent is still written
-            if not writing.cancelled():
-                writing.exception()
+            writing.begin(upload.write, *pieces)
+            if upload.offset - flushed >= _FLUSHED_AT_ONCE and flushing.idle:
+                flushed = upload.offset
+                flushing.begin(upload.flush)
+        await writing.done()
+
+
+class _Behind:
+    """One piece of work at a time in a thread, behind what goes on here; never left before it is over."""
+
+    def __init__(self) -> None:
+        self._work: asyncio.Future[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being done."""
+        return self._work is None or self._work.done()
+
+    def begin(self, work: Callable[..., None], *arguments: object) -> None:
+        """Start; what was done before must be over."""
+        self._work = asyncio.ensure_future(run_in_threadpool(work, *arguments))
+
+    async def done(self) -> None:
+        """Wait until it is done; raises what it raised."""
+        if self._work is not None:
+            await self._work
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._work is not None:
+            await asyncio.wait([self._work])  # the client went away: what it sent is still written
+            if not self._work.cancelled():
+                self._work.exception()
 
 
 def _claimed(request: Request, upload: Upload) -> Span | None:

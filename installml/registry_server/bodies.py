@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from ..digest import CHUNK
 from .answers import Refusal
@@ -15,29 +16,40 @@ __all__ = ["IDLE_SECONDS", "blocks", "read_small"]
 IDLE_SECONDS = 60.0
 """A client that sends nothing for so long is gone, or would hold its upload forever."""
 
+_MOST_PIECES = 256  # so that many small pieces do not wait for each other in memory
 
-async def blocks(request: Request) -> AsyncIterator[bytes | bytearray]:
-    """Yield the body in blocks of about 1 MiB; what had arrived before a disconnect is yielded before it is raised.
+
+async def blocks(request: Request) -> AsyncIterator[list[bytes]]:
+    """Yield the body in blocks of about 1 MiB, each in the pieces in which it came, so that none is copied.
+
+    What had arrived before a disconnect is yielded before it is raised.
 
     Raises:
         ClientDisconnect: The client went away, or fell silent.
     """
-    gathered = bytearray()
-    more = True
+    pieces: list[bytes] = []
+    size, more = 0, True
     while more:
-        try:
-            message = await asyncio.wait_for(request.receive(), IDLE_SECONDS)
-        except TimeoutError:
-            message = {"type": "http.disconnect"}
+        message = await _next(request)
         if message["type"] == "http.disconnect":
-            if gathered:
-                yield gathered
+            if pieces:
+                yield pieces
             raise ClientDisconnect
-        gathered += message.get("body", b"")
+        if piece := message.get("body", b""):
+            pieces.append(piece)
+            size += len(piece)
         more = message.get("more_body", False)
-        if gathered and (len(gathered) >= CHUNK or not more):
-            yield gathered
-            gathered = bytearray()
+        if pieces and (size >= CHUNK or len(pieces) >= _MOST_PIECES or not more):
+            yield pieces
+            pieces, size = [], 0
+
+
+async def _next(request: Request) -> Message:
+    try:
+        async with asyncio.timeout(IDLE_SECONDS):
+            return await request.receive()
+    except TimeoutError:
+        return {"type": "http.disconnect"}
 
 
 async def read_small(request: Request, cap: int) -> bytes:
@@ -48,8 +60,8 @@ async def read_small(request: Request, cap: int) -> bytes:
     """
     data = bytearray()
     if int(request.headers.get("content-length", "0")) <= cap:
-        async for block in blocks(request):
-            data += block
+        async for pieces in blocks(request):
+            data += b"".join(pieces)
             if len(data) > cap:
                 break
         else:

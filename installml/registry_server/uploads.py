@@ -6,6 +6,7 @@ restart of the registry. The running hash lives in memory: after a restart the b
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -78,8 +79,8 @@ class Upload:
         if self.offset == 0:
             self._hash = hashlib.new(algorithm)
 
-    def write(self, block: bytes | bytearray) -> None:
-        """Append ``block``; when the disk refuses, the session is as it was before.
+    def write(self, *pieces: bytes) -> None:
+        """Append ``pieces``; when the disk refuses, the session is as it was before.
 
         Raises:
             StoreError: The disk is full or unusable.
@@ -88,15 +89,24 @@ class Upload:
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)
             try:
-                view = memoryview(block)
-                while view:
-                    view = view[self._file.write(view) :]
+                for piece in pieces:
+                    _write_all(self._file, piece)
             except OSError:
                 os.truncate(self._path, self.offset)
                 raise
-        if self._hash is not None:
-            self._hash.update(block)
-        self.offset += len(block)
+        for piece in pieces:
+            if self._hash is not None:
+                self._hash.update(piece)
+            self.offset += len(piece)
+
+    def flush(self) -> None:
+        """Bring what was written so far to the disk while more arrives, so that ``finish`` has little to wait for.
+
+        Does nothing where the storage is not durable, and when the session is over.
+        """
+        if self.repository.storage.durable:
+            with contextlib.suppress(OSError), self._path.open("rb") as file:  # told when the session is finished
+                os.fdatasync(file.fileno())
 
     def rewind(self, offset: int) -> None:
         """Forget the bytes after ``offset``."""
@@ -139,6 +149,12 @@ class Upload:
         with disk_errors(self._path):
             self._path.unlink(missing_ok=True)
         self.repository.storage.uploads.forget(self)
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 class Uploads:

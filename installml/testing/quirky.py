@@ -410,7 +410,7 @@ class _OfManifests:
             if scope["type"] != "http" or scope["method"] != "PUT" or "/manifests/" not in scope["path"]:
                 await inner(scope, receive, send)
                 return
-            data = b"".join([bytes(block) async for block in blocks(Request(scope, receive))])
+            data = b"".join([piece async for pieces in blocks(Request(scope, receive)) for piece in pieces])
             answer = self.decide(json.loads(data))
 
             async def again() -> Message:

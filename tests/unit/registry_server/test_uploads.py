@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import uuid
 from collections.abc import Iterator
@@ -196,3 +197,29 @@ def test_an_unknown_algorithm_is_refused_before_any_byte(place: Place) -> None:
 def test_a_session_without_bytes_makes_the_empty_blob(place: Place) -> None:
     expect(place.ask("PUT", with_query(place.session(), digest=digest_of(b"")), b""), 201)
     assert expect(place.ask("GET", f"blobs/{digest_of(b'')}"), 200).headers["content-length"] == "0"
+
+
+def test_a_long_upload_is_brought_to_the_disk_while_it_arrives(
+    place: Place, registry: RunningRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    real = os.fdatasync
+
+    def noted(handle: int) -> None:
+        flushed.append(handle)
+        real(handle)
+
+    monkeypatch.setattr(os, "fdatasync", noted)  # what happens at the end is fsync
+    monkeypatch.setattr("installml.registry_server.blobs._FLUSHED_AT_ONCE", MIB)
+    data = bytes(range(256)) * (5 * MIB // 256)
+    place.blob(data)
+    assert flushed
+    assert place.ask("GET", f"blobs/{digest_of(data)}").body == data
+
+
+def test_a_body_in_many_small_pieces_is_written_in_their_order(place: Place) -> None:
+    data = bytes(n % 251 for n in range(40_000))
+    session = place.session()
+    expect(place.patch(session, iter([data[at : at + 13] for at in range(0, len(data), 13)])), 202)
+    expect(place.close(session, digest_of(data)), 201)
+    assert place.ask("GET", f"blobs/{digest_of(data)}").body == data
