@@ -43,6 +43,9 @@ __all__ = ["Registry", "Repository"]
 
 _ACCEPT = {"Accept": ", ".join(MANIFESTS)}
 _PAGE = 1000
+_UNASKED = 256 << 10  # bytes of the largest blob that is sent on a mere supposition
+_SURE = 8  # answers "not there" in a row after which the next blob is supposed not to be there either
+_SAMPLE = 16  # one in so many is asked for all the same
 _PUTS = 3  # times that a manifest is put when the registry does not find its parts
 
 
@@ -108,6 +111,8 @@ class Repository:
         self._referrers = Referrers(at)
         self._missing: set[Digest] = set()  # asked about and not there: push need not ask again
         self._present: set[Digest] = set()  # blobs that it has taken from us: nobody need ask for them
+        self._absent_in_row = 0
+        self._supposed = 0
         self._put_last: tuple[Digest, bytes] | None = None  # the manifest that it has taken last
 
     @property
@@ -191,10 +196,27 @@ class Repository:
         with self._at.send("HEAD", _path(descriptor), "pull", headers=headers, follow=False) as response:
             if response.status in GONE:
                 self._missing.add(descriptor.digest)
+                self._absent_in_row += not _is_manifest(descriptor)
                 return False
             if response.status == 200 or 300 < response.status < 400:
+                self._absent_in_row = 0
                 return True
             raise failure(response, self._what(descriptor))
+
+    def supposes_missing(self, descriptor: Descriptor) -> bool:
+        """Return whether the blob need not be asked for before it is pushed: it is small, and all of the last that
+        were asked for were missing, as in a new repository.
+
+        Now and then a blob is asked for nevertheless, so that a push that was cut off goes on where it was. To send
+        what is there already is harmless. Threads that count at the same time may count wrong by one.
+        """
+        if descriptor.size > _UNASKED or self._absent_in_row < _SURE or descriptor.digest in self._present:
+            return False
+        self._supposed += 1
+        if self._supposed % _SAMPLE == 0:
+            return False
+        self._missing.add(descriptor.digest)
+        return True
 
     def complete(self, manifest: Descriptor) -> bool:
         """Return whether the manifest is there: a registry takes none whose parts it lacks (OCI distribution-spec,

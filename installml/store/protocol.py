@@ -41,6 +41,7 @@ __all__ = [
     "Roomy",
     "Source",
     "Span",
+    "Supposer",
     "TagLister",
     "Tagger",
     "Target",
@@ -156,6 +157,15 @@ class Completeness(Protocol):
 
     def complete(self, manifest: Descriptor) -> bool:
         """Return whether the manifest, and so everything below it, is there."""
+        ...
+
+
+@runtime_checkable
+class Supposer(Protocol):
+    """To ask it costs time, and what it has said tells what it will say."""
+
+    def supposes_missing(self, descriptor: Descriptor) -> bool:
+        """Return whether the blob is to be pushed without asking for it: it is most likely not there."""
         ...
 
 

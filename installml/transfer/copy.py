@@ -22,7 +22,17 @@ from ..registry.errors import ConnectionLost
 from ..spec.canonical import MAX_MANIFEST
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import ManifestInvalid, parse_manifest
-from ..store.protocol import Assembler, Completeness, Destination, Fetcher, Mounter, RangeFetcher, Roomy, Source
+from ..store.protocol import (
+    Assembler,
+    Completeness,
+    Destination,
+    Fetcher,
+    Mounter,
+    RangeFetcher,
+    Roomy,
+    Source,
+    Supposer,
+)
 from ..store.verified import open_verified, read_verified
 from .delta import Delta, spared
 from .download import Cancelled, Download, Store, Tuning, title
@@ -157,10 +167,14 @@ class _Mover:
         """Move everything below ``root`` and then ``root`` itself; what several indexes share is walked once."""
         if root.digest in self._walked:
             return
-        if isinstance(self._destination, Completeness) and self._destination.complete(root):
+        if isinstance(self._destination, Completeness):
+            there = whole = self._destination.complete(root)
+        else:
+            there, whole = self._destination.exists(root), False
+        if whole:
             self._done(root, "exists")
             return
-        origin = self._reader(root)
+        origin = cast(Fetcher, self._destination) if there and hasattr(self._destination, "fetch") else self._source
         if depth > MAX_DEPTH:
             raise ManifestInvalid(str(origin), [f"indexes are nested deeper than {MAX_DEPTH}"])
         data = read_verified(origin, root, cap=MAX_MANIFEST)
@@ -169,13 +183,11 @@ class _Mover:
             self.walk(child, depth + 1)
         config, layers = manifest.blobs[:1], manifest.blobs[1:]
         self._move((*config, *(layers if self._wanted is None else filter(self._wanted, layers))))
-        self._one(root, data)
+        if there:
+            self._done(root, "exists")
+        else:
+            self._send(root, data)
         self._walked.add(root.digest)
-
-    def _reader(self, manifest: Descriptor) -> Fetcher:
-        """Return the place to read ``manifest`` from: the destination when it has it and can be read."""
-        readable = hasattr(self._destination, "fetch") and self._destination.exists(manifest)
-        return cast(Fetcher, self._destination) if readable else self._source
 
     def _move(self, blobs: Sequence[Descriptor]) -> None:
         if not blobs:  # an index has none of its own
@@ -222,20 +234,27 @@ class _Mover:
         for future in futures:
             future.cancel()
 
-    def _one(self, descriptor: Descriptor, data: bytes | None = None) -> None:
-        """Move one blob, or the manifest whose ``data`` are in hand already."""
+    def _one(self, blob: Descriptor) -> None:
         if self._stop.is_set():
             raise Cancelled("stopped")
-        if self._destination.exists(descriptor):
-            outcome = "exists"
-        elif data is None and self._mount(descriptor):
-            outcome = "mounted"
+        if self._there(blob):
+            self._done(blob, "exists")
+        elif self._mount(blob):
+            self._done(blob, "mounted")
         else:
-            self._on_event(BlobStarted(str(descriptor.digest), title(descriptor), descriptor.size))
-            self._push(descriptor, data)
-            self._tally.move(descriptor.size)
-            outcome = "copied"
-        self._done(descriptor, outcome)
+            self._send(blob)
+
+    def _there(self, blob: Descriptor) -> bool:
+        if isinstance(self._destination, Supposer) and self._destination.supposes_missing(blob):
+            return False
+        return self._destination.exists(blob)
+
+    def _send(self, descriptor: Descriptor, data: bytes | None = None) -> None:
+        """Send one blob, or the manifest whose ``data`` are in hand already."""
+        self._on_event(BlobStarted(str(descriptor.digest), title(descriptor), descriptor.size))
+        self._push(descriptor, data)
+        self._tally.move(descriptor.size)
+        self._done(descriptor, "copied")
 
     def _done(self, descriptor: Descriptor, outcome: str) -> None:
         self._tally.add(outcome)
