@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import http.client
 import io
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from .errors import TransportError
+from .lines import shut_down
 
 __all__ = ["Body"]
 
@@ -125,18 +125,9 @@ class Body:
             if self._socket is None:
                 return
             with suppress(OSError):
-                _shutdown(self._socket)
+                shut_down(self._socket)
 
     def leave(self) -> None:
         """The reader is done: from here on the connection is not ours to cut."""
         with self._guard:
             self._socket = None
-
-
-def _shutdown(sock: Any) -> None:
-    """Shut both directions down, which wakes whoever waits; closing the descriptor would not."""
-    if isinstance(sock, socket.socket):
-        # Not SSLSocket.shutdown, which drops the TLS state first: the reader would then take ciphertext for content.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    else:  # urllib3's TLS within TLS
-        sock.socket.shutdown(socket.SHUT_RDWR)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ..errors import SourceChanged
+from .lines import waits_on
 
 __all__ = ["FileBody", "FilePiece", "sends_files"]
 
@@ -133,7 +134,8 @@ def _connection_class(base: type[Any]) -> type[Any]:
                 _send_read(self.sock, data)
 
         def getresponse(self) -> Any:
-            response = super().getresponse()
+            with waits_on(self.sock):
+                response = super().getresponse()
             if self._cut:  # the rest of the body is owed: no other request may use this connection
                 self._cut = False
                 ours, self.sock = self.sock, None

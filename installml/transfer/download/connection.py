@@ -47,10 +47,11 @@ class Connection:
         """Do one request and deal with how it ends."""
         error: BaseException | None = None
         try:
-            if isinstance(run.job, Blob):
-                self._part(run, run.job)
-            elif isinstance(run.job, Small):
-                self._small(run, run.job)
+            with run.line.held():
+                if isinstance(run.job, Blob):
+                    self._part(run, run.job)
+                elif isinstance(run.job, Small):
+                    self._small(run, run.job)
         except BaseException as raised:
             error = raised
         try:

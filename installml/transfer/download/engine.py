@@ -22,8 +22,8 @@ from .tuning import Tuning
 __all__ = ["Download"]
 
 JOIN_S = 2.0
-"""Seconds given to threads to end by themselves; those that still wait for the head of an answer are left behind, and
-write nothing when it comes."""
+"""Seconds given to threads to end by themselves; those that have no head of an answer yet are left behind: they may be
+where nothing cuts them, and write nothing when it comes."""
 WINDOW = 0.8
 """Share of a tick from which a measurement counts: a look may come earlier, when somebody rings."""
 
@@ -108,7 +108,7 @@ class Download:
             raise Cancelled("stopped")
 
     def _close(self) -> None:
-        """Wait for the threads, but for those that cannot be woken."""
+        """Wait for the threads, but for those that may be where nothing wakes them."""
         schedule = self.schedule
         schedule.fail(None)
         for thread in self._bringers:  # their assemblies must be left in order
@@ -154,10 +154,10 @@ class Download:
                 continue
             run.job.stalls += 1
             run.quiet_since = float("inf")
-            if run.span is not None:
-                run.abort()
-            else:
+            if run.span is None:
                 self.schedule.leave(run)
+            else:
+                run.abort()
 
     def _open_next(self) -> None:
         blob = self.schedule.open_next()

@@ -150,10 +150,10 @@ class Schedule:
             blob.parts.clear()
             self.open.remove(blob)
             for run in list(blob.running):
-                if run.span is not None:
-                    run.abort()
-                else:
+                if run.span is None:
                     self.leave(run)
+                else:
+                    run.abort()
             while blob.running:
                 self._quiet.wait()
 
@@ -191,8 +191,12 @@ class Schedule:
         self._quiet.notify_all()
 
     def leave(self, run: Run) -> None:
-        """Go on without a connection that waits for the head of an answer; what comes of it does not count."""
+        """Go on without a connection that waits for the head of an answer; what comes of it does not count.
+
+        It is cut, but may be where nothing cuts it: looking up a name, making a connection.
+        """
         run.left = True
+        run.abort()
         self.end(run)
         if run.thread is not None:
             self.connections.remove(run.thread)

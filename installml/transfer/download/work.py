@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import cast
 
+from ...registry.lines import Line
 from ...spec.chunks import ChunkIndex
 from ...spec.descriptor import Descriptor
 from ...store.protocol import Span
@@ -93,6 +94,7 @@ class Run:
         twin: Its rest was asked for a second time.
         left: It was given up; what comes of it does not count.
         thread: Who does it.
+        line: What the head of the answer is waited for on.
     """
 
     job: Job
@@ -108,12 +110,15 @@ class Run:
     twin: bool = False
     left: bool = False
     thread: threading.Thread | None = None
+    line: Line = field(default_factory=Line)
 
     def __post_init__(self) -> None:
         self.position = self.mark = self.start
         self.quiet_since = self.asked_at
 
     def abort(self) -> None:
-        """Cut it off, if the head of its answer is there."""
+        """Cut it off, from any thread."""
         if self.span is not None:
             self.span.abort()
+        else:
+            self.line.cut()

@@ -9,6 +9,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installml.digest import Digest
-from installml.errors import DigestMismatch, Interrupted, SizeMismatch
+from installml.errors import DigestMismatch, Interrupted, NotFound, SizeMismatch
 from installml.events import BlobChecked, BlobProgress, BlobStarted, Event, Waiting
 from installml.registry.errors import (
     BlobUnknown,
@@ -30,6 +31,8 @@ from installml.registry.errors import (
     TimedOut,
     UnexpectedAnswer,
 )
+from installml.registry.http import HttpClient, Network
+from installml.registry.repository import Registry
 from installml.spec.chunks import ChunkIndex
 from installml.spec.descriptor import Descriptor
 from installml.spec.extents import Extent
@@ -573,6 +576,44 @@ def test_when_one_blob_fails_the_others_stop_and_keep_what_they_have(store: Stor
     again = Shelf(BIG)
     Pull(again, store).run(BIG)
     assert sum(extent.size for extent in again.extents) <= 8 * PART
+
+
+class Mute(BaseHTTPRequestHandler):
+    """A registry that never answers for one blob, and does not have the other one."""
+
+    protocol_version = "HTTP/1.1"
+    asked: threading.Event
+    left: threading.Event
+
+    def do_GET(self) -> None:
+        if name(BIG) in self.path:
+            self.asked.set()
+            self.rfile.read(1)
+            self.left.set()
+            self.close_connection = True
+            return
+        if "/blobs/" in self.path:
+            assert self.asked.wait(60)
+        self.send_response(404 if "/blobs/" in self.path else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_failure_cuts_requests_whose_answer_never_begins(store: Store) -> None:
+    """Else they would keep their connections, and the registry's, until the socket's timeout: here an hour."""
+    handler = type("Handler", (Mute,), {"asked": threading.Event(), "left": threading.Event()})
+    client = HttpClient(Network(timeout=(15.0, 3600.0)))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        source = Registry(f"127.0.0.1:{server.server_port}", client).repository("acme/shelf")
+        with pytest.raises(NotFound):
+            Pull(source, store).run(BIG, OTHER)  # type: ignore[arg-type]
+        assert handler.left.wait(60)  # type: ignore[attr-defined]
+        server.shutdown()
+    client.close()
 
 
 # -- registries without ranges ----------------------------------------------------------------------------------------
