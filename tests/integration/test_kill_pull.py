@@ -6,6 +6,7 @@ The real command line pulls from the embedded registry, which counts every byte 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -63,12 +64,26 @@ sys.exit(main())
 
 
 class Wire:
-    """Stands in front of a registry and counts the bytes that go out; does something when there are enough."""
+    """Stands in front of a registry and counts the bytes that go out; does something when there are enough.
+
+    Attributes:
+        sent: Bytes that have gone out.
+        mute: Requests for blobs are left without an answer.
+        asked: There was one.
+    """
 
     def __init__(self) -> None:
         self.sent = 0
         self._at = float("inf")
         self._then: Callable[[], None] = lambda: None
+        self.mute = False
+        self.asked = threading.Event()
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        """Answer again."""
+        self.mute = False
+        self._loop.call_soon_threadsafe(self._ended.set)
 
     def after(self, count: int, then: Callable[[], None]) -> None:
         """Call ``then`` once, when ``count`` more bytes have gone."""
@@ -76,6 +91,11 @@ class Wire:
 
     def around(self, inner: ASGIApp) -> ASGIApp:
         async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+            if self.mute and "/blobs/" in scope["path"]:
+                self._loop = asyncio.get_running_loop()
+                self.asked.set()
+                await self._ended.wait()
+
             async def counted(message: Message) -> None:
                 await send(message)
                 self.sent += len(message.get("body", b""))
@@ -232,6 +252,19 @@ def test_after_ctrl_c_it_goes_on_where_it_was(place: Place, tmp_path: Path) -> N
     assert place.wire.sent - before <= ALL + AGAIN + SPARE
     whole(home)
     assert left_over(home) == []
+
+
+def test_ctrl_c_ends_a_pull_whose_registry_has_stopped_answering(place: Place, tmp_path: Path) -> None:
+    """Long before the socket's timeout of a minute."""
+    place.wire.mute = True
+    try:
+        child = place.pull(tmp_path / "store")
+        assert place.wire.asked.wait(60)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=45)
+    finally:
+        place.wire.end()
+    assert child.returncode == 130
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to be two users")
