@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..registry_server import RequestRecord
 
 __all__ = ["registry_serve"]
 
@@ -20,6 +24,7 @@ def registry_serve(
     anonymous_pull: bool = False,
     insecure: bool = False,
     on_ready: Callable[[str], None] = lambda _: None,
+    on_request: Callable[[RequestRecord], None] | None = None,
 ) -> None:
     """Run an OCI registry on one folder until SIGTERM or Ctrl-C; must be called in the main thread.
 
@@ -34,6 +39,7 @@ def registry_serve(
         anonymous_pull: Let everybody read although there are passwords.
         insecure: Allow others to reach it without TLS and passwords.
         on_ready: Told the URL once it answers.
+        on_request: Told of every finished request.
 
     Raises:
         UsageError: Others could reach it unprotected, and ``insecure`` was not given.
@@ -54,4 +60,5 @@ def registry_serve(
         anonymous_pull=anonymous_pull,
         insecure=insecure,
         on_ready=on_ready,
+        on_request=on_request,
     )

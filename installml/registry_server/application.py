@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ class RequestRecord:
         bytes_out: Bytes of the answer's body that were handed to the network.
         range: The Range header, or empty.
         has_authorization: Whether credentials came along (never which).
+        seconds: From its head until the last byte of the answer was about to leave.
     """
 
     method: str
@@ -59,6 +61,7 @@ class RequestRecord:
     bytes_out: int = 0
     range: str = ""
     has_authorization: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,11 @@ def app(
     return inner if on_request is None else recorded(inner, on_request)
 
 
-def recorded(inner: ASGIApp, on_request: Callable[[RequestRecord], None]) -> ASGIApp:
-    """Return ``inner``, with every finished request told to ``on_request``."""
-    return _Recorder(inner, on_request)
+def recorded(
+    inner: ASGIApp, on_request: Callable[[RequestRecord], None], clock: Callable[[], float] = time.monotonic
+) -> ASGIApp:
+    """Return ``inner``, with every finished request told to ``on_request``; ``clock`` gives monotonic seconds."""
+    return _Recorder(inner, on_request, clock)
 
 
 def _unless_faulty(faults: Around, inner: ASGIApp) -> ASGIApp:
@@ -214,14 +219,16 @@ _CODES: tuple[tuple[type[InstallMLError], int, str, Mapping[str, str]], ...] = (
 class _Recorder:
     """Counts what goes through and tells it when the request is over."""
 
-    def __init__(self, inner: ASGIApp, tell: Callable[[RequestRecord], None]) -> None:
+    def __init__(self, inner: ASGIApp, tell: Callable[[RequestRecord], None], clock: Callable[[], float]) -> None:
         self._inner = inner
         self._tell = tell
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
+        begun = self._clock()
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         record = RequestRecord(
             scope["method"],
@@ -237,7 +244,7 @@ class _Recorder:
             nonlocal told
             if not told:
                 told = True
-                self._tell(record)
+                self._tell(replace(record, seconds=self._clock() - begun))
 
         async def counted_receive() -> Message:
             nonlocal record
