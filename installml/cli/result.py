@@ -266,11 +266,13 @@ def _install(result: r.InstallResult, _: Look) -> Lines:
         }
     )
     yield from result.notices
-    yield (
-        f"next: installml serve {result.name}"
-        if result.path
-        else f"next: installml install {spelled(result.reference)}"
-    )
+    yield _after_install(result)
+
+
+def _after_install(result: r.InstallResult) -> str:
+    if result.partial and result.path:
+        return f"the rest: installml install {spelled(result.reference)}"
+    return f"next: installml {f'serve {result.name}' if result.path else f'install {spelled(result.reference)}'}"
 
 
 def _checked(result: r.InstallResult) -> str:
