@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 import installml  # noqa: E402
 from installml import events  # noqa: E402
 from installml.api import results  # noqa: E402
+from installml.api.results.form import camel  # noqa: E402
 from installml.cli import result as cli_results  # noqa: E402
 from installml.cli.app import GROUPS, VERBS, command  # noqa: E402
 from installml.cli.options import Common  # noqa: E402
@@ -163,6 +164,7 @@ def environment() -> str:
 
 ANSWERS: Mapping[str, str] = {
     "cache path": "CachePath",
+    "config show": "SettingsResult",  # which config loads where it is used
     "hardware check": "HardwareReport",
     "logs": "LogChunk",
     "registry serve": "Listening",
@@ -237,13 +239,10 @@ def _linked(kind: str) -> str:
 
 def _kinds() -> list[type]:
     """Return results first, then the values inside them, each in the order of its name."""
-    own = [
-        value
-        for module in (results, cli_results)
-        for value in vars(module).values()
-        if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module.__name__
-    ]
-    shown = [kind for kind in own if kind not in (results.Result, cli_results.Look)]
+    own = [kind for kind in vars(cli_results).values() if getattr(kind, "__module__", "") == cli_results.__name__]
+    found = [*(getattr(results, name) for name in results.__all__), *own]
+    kinds = [kind for kind in found if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    shown = [kind for kind in kinds if kind not in (results.Result, cli_results.Look)]
     return sorted(shown, key=lambda kind: (not issubclass(kind, results.Result), kind.__name__))
 
 
@@ -255,7 +254,7 @@ def _form(kind: type) -> str:
     described |= _attributes(kind)
     hints = typing.get_type_hints(kind)
     rows = [
-        (f"`{results._camel(field.name)}`", _type(hints[field.name]), described.get(field.name, ""))
+        (f"`{camel(field.name)}`", _type(hints[field.name]), described.get(field.name, ""))
         for field in dataclasses.fields(kind)
         if field.repr
     ]
@@ -368,7 +367,7 @@ def _type(hint: Any) -> str:
         return " or ".join(map(_type, arguments))
     if origin is not None:
         return "object"
-    if dataclasses.is_dataclass(hint) and hint.__module__ == results.__name__:
+    if dataclasses.is_dataclass(hint) and hint.__module__.startswith(f"{results.__name__}."):
         return _linked(hint.__name__)
     return _NAMES.get(hint.__name__, "string")
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .api.results import SettingsResult, SettingValue
 from .env import VARIABLES
 from .errors import SettingInvalid
 from .events import Listener, ignore
 
 if TYPE_CHECKING:
+    from .api.results import SettingsResult
     from .api.session import Session
     from .registry.credentials import CredentialFiles
     from .registry.http import HostSettings, Network
@@ -519,6 +519,8 @@ def default_session(on_event: Listener = ignore) -> Session:
 
 def config_show(*, settings: Settings | None = None) -> SettingsResult:
     """Return every setting and where its value came from; credentials inside URLs are cut out."""
+    from .api.results import SettingsResult, SettingValue
+
     settings = settings or load()
     rows = [SettingValue(name, _shown(settings[name]), settings.origins[name]) for name in SETTINGS]
     rows += [

@@ -1,4 +1,4 @@
-"""Results to text or JSON: a table from a result's type to the function that words it."""
+"""Results to text or JSON: a table from a result's kind to the function that words it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def show(result: r.Result, screen: Screen, *, as_json: bool) -> None:
 
 def render(result: r.Result, look: Look) -> str:
     """Return the text of ``result``."""
-    return "\n".join(line.rstrip() for line in WORDS[type(result)](result, look))
+    return "\n".join(line.rstrip() for line in WORDS[type(result).__name__](result, look))
 
 
 def finite(value: Any) -> Any:
@@ -497,37 +497,38 @@ def _answer(digit: r.DemoDigit, look: Look) -> str:
     return f"{digit.answer} {mark} {digit.confidence:.0%}" + ("" if right else f" is {digit.truth}")
 
 
-WORDS: Mapping[type[r.Result], Callable[[Any, Look], Lines]] = {
-    CachePath: _path,
-    Listening: _listening,
-    LogChunk: _log,
-    r.BuildResult: _build,
-    r.CacheUsage: _cache_df,
-    r.CacheVerification: _cache_verify,
-    r.Collection: _cache_gc,
-    r.CopyResult: _copy,
-    r.DemoResult: _demo,
-    r.DoctorReport: _doctor,
-    r.ExportResult: _export,
-    r.HardwareReport: _hardware,
-    r.IndexResult: _index,
-    r.InfoResult: _info,
-    r.InitResult: _init,
-    r.InstallResult: _install,
-    r.ListResult: _list,
-    r.LoginResult: _login,
-    r.PredictResult: _predict,
-    r.PullResult: _pull,
-    r.PushResult: _push,
-    r.RemoveResult: _remove,
-    r.RepairResult: _repair,
-    r.RunningServer: _server,
-    r.ServerList: _ps,
-    r.SettingsResult: _settings,
-    r.StopResult: _stop,
-    r.TagResult: _tag,
-    r.TagsResult: _tags,
-    r.TestResult: _test,
-    r.Transfer: _transfer,
-    r.UninstallResult: _uninstall,
+WORDS: Mapping[str, Callable[[Any, Look], Lines]] = {
+    "CachePath": _path,
+    "Listening": _listening,
+    "LogChunk": _log,
+    "BuildResult": _build,
+    "CacheUsage": _cache_df,
+    "CacheVerification": _cache_verify,
+    "Collection": _cache_gc,
+    "CopyResult": _copy,
+    "DemoResult": _demo,
+    "DoctorReport": _doctor,
+    "ExportResult": _export,
+    "HardwareReport": _hardware,
+    "IndexResult": _index,
+    "InfoResult": _info,
+    "InitResult": _init,
+    "InstallResult": _install,
+    "ListResult": _list,
+    "LoginResult": _login,
+    "PredictResult": _predict,
+    "PullResult": _pull,
+    "PushResult": _push,
+    "RemoveResult": _remove,
+    "RepairResult": _repair,
+    "RunningServer": _server,
+    "ServerList": _ps,
+    "SettingsResult": _settings,
+    "StopResult": _stop,
+    "TagResult": _tag,
+    "TagsResult": _tags,
+    "TestResult": _test,
+    "Transfer": _transfer,
+    "UninstallResult": _uninstall,
 }
+"""Kind of result to its words. By name, so that only the kind that is shown is loaded."""

@@ -1,0 +1,144 @@
+"""What the verbs return. Each value has a stable JSON form: ``schemaVersion``, ``kind``, then its fields in camelCase.
+
+Sizes are bytes, times seconds since the epoch, digests ``sha256:<hex>``.
+
+A module of this room is loaded when the first of its names is used: making forty classes takes longer than a pull
+with nothing to do, which returns one of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .form import Result, to_json
+
+if TYPE_CHECKING:
+    from .machine import (
+        CacheUsage,
+        CacheVerification,
+        Collection,
+        DamagedBlob,
+        DoctorFinding,
+        DoctorReport,
+        HardwareReport,
+        MendedBlob,
+        RepairResult,
+        SettingsResult,
+        SettingValue,
+    )
+    from .moving import (
+        BuildResult,
+        CopyResult,
+        ExportResult,
+        InstallResult,
+        PartialFiles,
+        PullResult,
+        PushResult,
+        UninstallResult,
+    )
+    from .packages import FileInfo, InfoResult, InitResult, ListEntry, ListResult, UpdateInfo
+    from .registries import IndexResult, LoginResult, RemoveResult, TagResult, TagsResult
+    from .running import (
+        DemoDigit,
+        DemoResult,
+        DemoStep,
+        PredictResult,
+        RunningServer,
+        ServerList,
+        StopResult,
+        TestResult,
+        Transfer,
+    )
+
+__all__ = [
+    "BuildResult",
+    "CacheUsage",
+    "CacheVerification",
+    "Collection",
+    "CopyResult",
+    "DamagedBlob",
+    "DemoDigit",
+    "DemoResult",
+    "DemoStep",
+    "DoctorFinding",
+    "DoctorReport",
+    "ExportResult",
+    "FileInfo",
+    "HardwareReport",
+    "IndexResult",
+    "InfoResult",
+    "InitResult",
+    "InstallResult",
+    "ListEntry",
+    "ListResult",
+    "LoginResult",
+    "MendedBlob",
+    "PartialFiles",
+    "PredictResult",
+    "PullResult",
+    "PushResult",
+    "RemoveResult",
+    "RepairResult",
+    "Result",
+    "RunningServer",
+    "ServerList",
+    "SettingValue",
+    "SettingsResult",
+    "StopResult",
+    "TagResult",
+    "TagsResult",
+    "TestResult",
+    "Transfer",
+    "UninstallResult",
+    "UpdateInfo",
+    "to_json",
+]
+
+_MODULES = {
+    "moving": (
+        "BuildResult",
+        "CopyResult",
+        "ExportResult",
+        "InstallResult",
+        "PartialFiles",
+        "PullResult",
+        "PushResult",
+        "UninstallResult",
+    ),
+    "registries": ("IndexResult", "LoginResult", "RemoveResult", "TagResult", "TagsResult"),
+    "packages": ("FileInfo", "InfoResult", "InitResult", "ListEntry", "ListResult", "UpdateInfo"),
+    "running": (
+        "DemoDigit",
+        "DemoResult",
+        "DemoStep",
+        "PredictResult",
+        "RunningServer",
+        "ServerList",
+        "StopResult",
+        "TestResult",
+        "Transfer",
+    ),
+    "machine": (
+        "CacheUsage",
+        "CacheVerification",
+        "Collection",
+        "DamagedBlob",
+        "DoctorFinding",
+        "DoctorReport",
+        "HardwareReport",
+        "MendedBlob",
+        "RepairResult",
+        "SettingValue",
+        "SettingsResult",
+    ),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
