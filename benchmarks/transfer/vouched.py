@@ -19,6 +19,7 @@ from typing import Any
 from installml.api.places import find_remote, full
 from installml.config import load
 from installml.digest import Digest
+from installml.errors import InstallMLError
 from installml.packing.chunking import index_stream
 from installml.spec.chunks import ChunkIndex, parse_chunk_index
 from installml.spec.descriptor import Descriptor
@@ -82,4 +83,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "index":
         make(Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])
     else:
-        pull(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
+        try:
+            pull(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
+        except InstallMLError as error:
+            print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+            sys.exit(error.exit_code)

@@ -16,6 +16,7 @@ from ..runtime.environment import collect as collect_runtimes
 from ..spec.recipe import tag_of
 from ..store.gc import Damage, collect, reachable, usage, verify_store
 from ..store.installed import Record
+from ..store.recovery import settle
 from .results import CacheUsage, CacheVerification, Collection, DamagedBlob
 from .session import AMBIENT, Session
 from .subset import partial_packages
@@ -116,12 +117,15 @@ def cache_verify(*, session: Session = AMBIENT) -> CacheVerification:
     """
     session.on_event(Phase("verifying", str(session.home)))
     checked = 0
+    wrong = settle(session.store, on_event=session.on_event)
     damaged = []
     for outcome in verify_store(session.store):
         if isinstance(outcome, Damage):
-            damaged.append(DamagedBlob(outcome.digest, outcome.reason, outcome.needed_by))
+            reason = wrong.pop(outcome.digest, outcome.reason)
+            damaged.append(DamagedBlob(outcome.digest, reason, outcome.needed_by))
         checked += 1
         session.on_event(BlobProgress(str(outcome if isinstance(outcome, Digest) else outcome.digest), 0))
+    damaged += [DamagedBlob(digest, reason, ()) for digest, reason in wrong.items()]
     result = CacheVerification(checked, tuple(damaged), partial_packages(session.store.refs(), session))
     if damaged:
         raise CacheDamaged(result, _installations({blob.digest for blob in damaged}, session))

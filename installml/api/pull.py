@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..events import BlobDone, BlobProgress, BlobStarted, Notice, Phase
 from ..spec.media import ANNOTATION_TITLE
 from ..spec.units import format_size
+from ..store.recovery import settling
 from ..transfer import Copied, copy
 from .index import relatives, release_of, seeds
 from .places import Found, find_remote, full
@@ -89,7 +90,7 @@ def bring(found: Found, part: Part, session: Session) -> Brought:
     """
     local = session.local(found.reference)
     session.store.prepare()
-    with session.store.lease():
+    with session.store.lease(), settling(session.store, session.on_event):
         left_out, wanted = session.store.left_out, {blob.digest for blob in part.blobs}
         left_out.add(found.descriptor.digest, {blob.digest for blob in found.package().manifest.blobs} - wanted)
         taken = _from_caches(found, part, local, session)
@@ -106,6 +107,7 @@ def bring(found: Found, part: Part, session: Session) -> Brought:
             delta=patched or delta,
             limit=session.limit,
             part_size=session.part_size,
+            tuning=session.tuning,
             wanted=None if part.whole else lambda blob: blob.digest in wanted,
         )
         left_out.settle(found.descriptor.digest, wanted)
@@ -130,6 +132,7 @@ def delta_of(found: Found, session: Session) -> LocalDelta | None:
         release_of(found),
         seeds(session),
         relatives=relatives(found.reference, found.descriptor.digest, session),
+        trusted=session.trusted_indexes(found.descriptor),
         on_event=session.on_event,
     )
 

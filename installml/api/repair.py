@@ -20,6 +20,7 @@ from ..store.gc import reachable
 from ..store.materialise import WAYS, How
 from ..store.partial import Partial
 from ..store.protocol import Assembly
+from ..store.recovery import settle
 from ..store.verified import read_manifest
 from ..transfer import copy
 from ..transfer.delta import Delta, holds
@@ -47,6 +48,7 @@ def cache_repair(reference: str = "", *, session: Session = AMBIENT) -> RepairRe
     session.on_event(Phase("verifying", str(session.home)))
     refs = _refs(reference, session)
     with session.store.lease():
+        settle(session.store, on_event=session.on_event)
         checked, damaged = _damaged(refs, session)
         mended, reasons = _mend(damaged, session)
         relinked = _relink({blob.digest for blob in mended}, session) if mended else ()

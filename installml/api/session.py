@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,11 +17,14 @@ from ..store.installed import InstalledStore
 from ..store.recovery import recover
 
 if TYPE_CHECKING:
+    from ..digest import Digest
     from ..registry.auth import CredentialSource
     from ..registry.credentials import CredentialStore
     from ..registry.mirrors import Mirrors, MirrorSettings
     from ..registry.repository import Registry, Repository
     from ..runtime.index import Index
+    from ..spec.descriptor import Descriptor
+    from ..transfer.download import Tuning
     from ..transfer.rate import Rate
 
 __all__ = ["AMBIENT", "Session"]
@@ -40,6 +43,8 @@ class Session:
         jobs: Most connections at the same time.
         limit: Ceiling on bytes a second, shared by all that this session moves; None for no limit.
         part_size: Bytes asked for in one request; 0 to choose by size and speed.
+        tuning: What downloads take for given besides, such as how long they go on without a byte; None for what is
+            right on most networks.
         offline: Use nothing but this machine.
         on_event: Told what happens.
         clock: Seconds since the epoch.
@@ -49,6 +54,8 @@ class Session:
         ollama_caches: Folders where Ollama does.
         environ: The environment, of which a model's process is given a few harmless variables.
         mirrors_of: What is configured about the mirrors of a registry, None for none.
+        trusted_indexes: Given a manifest, returns the digests of those of its chunk indexes that verified signatures
+            vouch for; none in this version, which checks no signatures.
     """
 
     home: Path
@@ -59,6 +66,7 @@ class Session:
     jobs: int = 16
     limit: Rate | None = None
     part_size: int = 0
+    tuning: Tuning | None = None
     offline: bool = False
     on_event: Listener = ignore
     clock: Callable[[], float] = time.time
@@ -68,6 +76,7 @@ class Session:
     ollama_caches: tuple[Path, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     mirrors_of: Callable[[str], MirrorSettings | None] = lambda _: None
+    trusted_indexes: Callable[[Descriptor], Collection[Digest]] = lambda _: ()
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)
     _registries: dict[str, Registry] = field(init=False, default_factory=dict, repr=False)

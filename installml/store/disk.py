@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..digest import Digest, DigestInvalid, Readable
+from ..digest import Digest, Readable
 from ..errors import NotFound, StoreUnusable
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import MAX_MANIFEST, JSONInvalid, canonical, parse_json
@@ -31,6 +31,7 @@ from .chunks import ChunkFolder
 from .files import disk_errors, make_folder, remove_empty, unique_suffix, write_whole
 from .host import Host, process_alive
 from .left_out import LeftOut
+from .owed import Owed
 from .partial import Partial
 from .room import Spared, check_room, nothing_spared
 from .unsynced import Unsynced
@@ -81,6 +82,7 @@ class DiskStore:
         self.unsynced = Unsynced(root / "state" / "unsynced", self.host)
         self.blobs = BlobFolder(root, root / "ingest", self.host, self.unsynced)
         self.chunks = ChunkFolder(root, root / "ingest")
+        self.owed = Owed(root / "state", self.blobs, self.write, clock)
         self.left_out = LeftOut(root / "state" / "partial", self.write, self.blobs.path)
 
     def __str__(self) -> str:
@@ -101,42 +103,6 @@ class DiskStore:
         """Make ``path`` hold exactly ``data``; what a killed process leaves of it lies where a collection looks."""
         write_whole(path, data, via=self.root / "ingest")
 
-    def owe(self, digest: Digest, owed: bool) -> None:
-        """Remember that a blob's own digest is still to be compared, or that it has been.
-
-        Its chunks were compared with a list that a verified signature vouches for, so it may be used meanwhile.
-        """
-        path = self.root / "state" / "owed" / f"{digest.algorithm}-{digest.hex}"
-        if owed:
-            self.write(path, canonical({"digest": str(digest), "since": int(self.clock())}))
-        else:
-            with disk_errors(path):
-                path.unlink(missing_ok=True)
-
-    def owed(self) -> list[Digest]:
-        """Return the blobs whose own digest is still to be compared."""
-        found = []
-        for path in sorted((self.root / "state" / "owed").glob("sha*-*")):
-            with contextlib.suppress(DigestInvalid):
-                found.append(Digest.parse(path.name.replace("-", ":", 1)))
-        return found
-
-    def settle_owed(self, *, stopped: Callable[[], bool] = lambda: False) -> Iterator[tuple[Digest, str]]:
-        """Compare what is owed; what proves wrong is set aside.
-
-        Args:
-            stopped: Asked before each blob; true ends it.
-
-        Yields:
-            Each blob that was compared, and what is wrong with it or nothing.
-        """
-        for digest in self.owed():
-            if stopped():
-                return
-            if self.blobs.path(digest).exists():
-                yield digest, self.blobs.check(digest, quarantine=True)
-            self.owe(digest, False)
-
     def reassemble(self, descriptor: Descriptor) -> AbstractContextManager[Partial]:
         """Open damaged content for mending: an assembly of a copy of it, in which nothing is missing.
 
@@ -147,7 +113,7 @@ class DiskStore:
             NotFound: There is nothing to mend.
             DiskFull: There is no room for the copy.
         """
-        return self.blobs.reassemble(descriptor, self.owe)
+        return self.blobs.reassemble(descriptor, self.owed.note)
 
     def repository(self, registry: str, repository: str) -> DiskRepository:
         """Return the place for one repository."""
@@ -248,7 +214,7 @@ class DiskRepository:
     ) -> AbstractContextManager[Partial | None]:
         """Open a blob for putting together, with everything that an earlier attempt has left of it."""
         self.store.prepare()
-        return self.store.blobs.assemble(descriptor, stopped=stopped, on_wait=on_wait, owe=self.store.owe)
+        return self.store.blobs.assemble(descriptor, stopped=stopped, on_wait=on_wait, owe=self.store.owed.note)
 
     def check_room(self, blobs: Sequence[Descriptor], spared: Spared = nothing_spared) -> None:
         """Look whether the disk has room for those of ``blobs`` that are not there yet."""

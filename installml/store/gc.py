@@ -7,7 +7,7 @@ unfinished work may (``DiskStore.lease``).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def collect(store: DiskStore, installed: Iterable[Descriptor] = (), *, dry_run: 
         store.left_out.prune(floor)
         InstalledStore(store.root).sweep(floor)
         store.unsynced.settle(store.blobs.path, at_once=True)
-        _forget_owed(store)
+        _forget_owed(store, needed)
     count, size = _collect_staging(store, floor, dry_run)
     swept, small = sweep(store.root, store.host, dry_run=dry_run)
     return Collected(tuple(gone), count + swept, freed + size + small)
@@ -147,11 +147,11 @@ def _prune_referrers(store: DiskStore) -> None:
             remove_empty(path.parent, store.root / "refs")
 
 
-def _forget_owed(store: DiskStore) -> None:
-    """Forget that the digests of content are to be compared that is there no more."""
-    for digest in store.owed():
-        if not store.blobs.path(digest).exists():
-            store.owe(digest, False)
+def _forget_owed(store: DiskStore, needed: Collection[Digest]) -> None:
+    """Forget that the digests of content are to be compared that is there no more, and that nobody misses."""
+    for digest in store.owed.digests():
+        if digest not in needed and not store.blobs.path(digest).exists():
+            store.owed.note(digest, False)
 
 
 def _prune_chunks(store: DiskStore, floor: float) -> None:
@@ -228,7 +228,7 @@ def verify_store(store: DiskStore, *, remove: bool = False) -> Iterator[Damage |
         present.add(digest)
         reason = store.blobs.check(digest, quarantine=remove)
         if remove or not reason:
-            store.owe(digest, False)
+            store.owed.note(digest, False)
         yield Damage(digest, reason, tuple(owners.get(digest, ()))) if reason else digest
     for digest in sorted(set(owners) - present):
         yield Damage(digest, "is missing", tuple(owners[digest]))

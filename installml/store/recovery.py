@@ -1,22 +1,23 @@
-"""After a stop without warning: what was published right before it is hashed before anybody uses it."""
+"""What is proved afterwards: what was published right before a stop without warning, and digests that are owed."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..digest import Digest
-from ..errors import IntegrityError
+from ..errors import InstallMLError, IntegrityError
 from ..events import Listener, Notice, Phase, ignore
 from .blobs import MISSING
 from .disk import DiskStore
 from .gc import reachable
 from .installed import InstalledStore
 
-__all__ = ["recover"]
+__all__ = ["recover", "settle", "settling"]
 
 
 def recover(store: DiskStore, *, on_event: Listener = ignore) -> list[Digest]:
@@ -44,7 +45,11 @@ def recover(store: DiskStore, *, on_event: Listener = ignore) -> list[Digest]:
                 on_event(Phase("checking", "what was stored before this machine stopped", len(digests)))
             found = {digest: reason for digest in digests if (reason := store.blobs.check(digest, quarantine=True))}
             if found:
-                _withdraw(store, found, on_event)
+                for digest in (digest for digest, reason in found.items() if reason != MISSING):
+                    on_event(
+                        Notice(f"{digest.short} was not wholly on the disk when this machine stopped; it is set aside")
+                    )
+                _withdraw(store, found, "was damaged when this machine stopped", on_event)
             store.unsynced.strike(folder, (name for name, _ in entries))
         damaged += found
     return damaged
@@ -66,14 +71,67 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _withdraw(store: DiskStore, damaged: Mapping[Digest, str], on_event: Listener) -> None:
+def settle(
+    store: DiskStore, *, stopped: Callable[[], bool] = lambda: False, on_event: Listener = ignore
+) -> dict[Digest, str]:
+    """Compare the digests that are owed (``store.owed``); costs one look at a folder when none is.
+
+    What proves wrong is set aside, models that were installed from it are not installed any more, and no list of chunks
+    is believed for it again: the next pull compares it whole before anybody sees it.
+
+    Args:
+        store: The store.
+        stopped: Asked all the time; true ends it, and the rest stays owed.
+        on_event: Told what was found.
+
+    Returns:
+        The blobs that proved wrong, and what is wrong with them.
+    """
+    wrong: dict[Digest, str] = {}
+    for digest in store.owed.digests():
+        reason = None if stopped() else store.owed.compare(digest, stopped)
+        if reason is None:
+            break
+        if reason and reason != MISSING:
+            wrong[digest] = f"its chunks were what a signed list says, but the whole is not: {reason}"
+            store.owed.distrust(digest)
+            on_event(Notice(f"{digest.short} is set aside: {wrong[digest]}"))
+        if reason:
+            _withdraw(store, {digest: reason}, "was made of bytes that proved wrong", on_event)
+        store.owed.note(digest, False)
+    return wrong
+
+
+@contextlib.contextmanager
+def settling(store: DiskStore, on_event: Listener = ignore) -> Iterator[None]:
+    """Compare what is owed while the block runs, with what it leaves of the processors."""
+    if not store.owed.digests():
+        yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=_settle_aside, args=(store, over, on_event), name="settle", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _settle_aside(store: DiskStore, over: threading.Event, on_event: Listener) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # Linux: each thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    try:
+        settle(store, stopped=over.is_set, on_event=on_event)
+    except InstallMLError as error:  # somebody else's store; a full disk: it stays owed
+        on_event(Notice(f"digests that are still to be compared could not be: {error.message}"))
+
+
+def _withdraw(store: DiskStore, damaged: Mapping[Digest, str], why: str, on_event: Listener) -> None:
     """Remove the installed models that need something damaged, and say what is to be fetched again.
 
     What is missing counts as well: a check that was killed here has set it aside already.
     """
-    for digest, reason in damaged.items():
-        if reason != MISSING:
-            on_event(Notice(f"{digest.short} was not wholly on the disk when this machine stopped; it is set aside"))
     installed = InstalledStore(store.root)
     for record in list(installed.records()):
         try:
@@ -82,4 +140,4 @@ def _withdraw(store: DiskStore, damaged: Mapping[Digest, str], on_event: Listene
             needs = set(damaged)
         if not needs.isdisjoint(damaged):
             installed.remove(record)
-            on_event(Notice(f"{record.reference} was damaged when this machine stopped: install it again"))
+            on_event(Notice(f"{record.reference} {why}: install it again"))

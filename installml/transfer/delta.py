@@ -219,16 +219,27 @@ class LocalDelta:
             return None
         with self._lock:
             if blob not in self._indexes:
-                self._indexes[blob] = self._seeds.index(blob, descriptor.size) or self._fetched(
-                    self._package, descriptor
-                )
+                self._indexes[blob] = self._best(descriptor)
             return self._indexes[blob]
 
     def vouched(self, blob: Digest) -> bool:
-        """Return whether the index of ``blob`` is one of the trusted; nothing is asked when none is."""
-        if not self._trusted:
+        """Return whether the index of ``blob`` is one of the trusted; nothing is asked when none is.
+
+        It never is for a blob that has proved wrong although all of its chunks were what a trusted index said.
+        """
+        if not self._trusted or self._seeds.distrusted(blob):
             return False
-        index = self.index(blob)
+        return self._named(self.index(blob))
+
+    def _best(self, blob: Descriptor) -> ChunkIndex | None:
+        """Return the index that is here, unless only the registry's is one of the trusted."""
+        here = self._seeds.index(blob.digest, blob.size)
+        if here is not None and (not self._trusted or self._named(here)):
+            return here
+        fetched = self._fetched(self._package, blob)
+        return fetched if here is None or self._named(fetched) else here
+
+    def _named(self, index: ChunkIndex | None) -> bool:
         return index is not None and Digest.of(index.to_bytes()) in self._trusted
 
     def fill(self, descriptor: Descriptor, assembly: Assembly) -> int:

@@ -154,6 +154,10 @@ class Seeds:
         """Return the index of a blob that was made or fetched here earlier, whether or not the blob is here."""
         return self._store.chunks.read(blob, size)
 
+    def distrusted(self, blob: Digest) -> bool:
+        """Return whether a blob has proved wrong before although its chunks had proved right."""
+        return self._store.owed.distrusted(blob)
+
     def learn(self, index: ChunkIndex) -> None:
         """Keep an index; its blob is a seed from now on, if it is here."""
         self._store.chunks.write(index)

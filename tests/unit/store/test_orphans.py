@@ -117,7 +117,7 @@ def listed(store: DiskStore) -> Path:
 
 
 def owed(store: DiskStore, blob: Digest) -> Path:
-    store.owe(blob, True)
+    store.owed.note(blob, True)
     return store.root / "state" / "owed" / f"sha256-{blob.hex}"
 
 

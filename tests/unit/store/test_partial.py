@@ -24,6 +24,7 @@ from installml.store.disk import DiskStore
 from installml.store.gc import Damage, collect, usage, verify_store
 from installml.store.host import Host, Owner, boot_id, flock_exclusive
 from installml.store.partial import Partial
+from installml.store.recovery import settle
 from installml.store.room import check_room
 from installml.testing import SettableClock
 from tests.unit.store.neighbour import Neighbour, content, descriptor
@@ -657,25 +658,26 @@ def test_a_digest_that_was_not_compared_is_owed(store: DiskStore) -> None:
     with opened(store) as assembly:
         put(assembly, (0, SIZE))
         assembly.publish(hashed=False)
-    assert store.owed() == [BLOB.digest]
-    assert list(store.settle_owed()) == [(BLOB.digest, "")]
-    assert store.owed() == []
+    assert store.owed.digests() == [BLOB.digest]
+    assert settle(store) == {}
+    assert store.owed.digests() == []
 
 
 def test_an_owed_digest_that_proves_wrong_sets_the_blob_aside(store: DiskStore) -> None:
     with opened(store) as assembly:
         assembly.write(0, bytes(SIZE))
         assembly.publish(hashed=False)
-    [(digest, reason)] = store.settle_owed()
+    [(digest, reason)] = settle(store).items()
     assert digest == BLOB.digest
     assert reason.endswith(f"for {digest}")
     assert not store.blobs.exists(BLOB)
+    assert store.owed.distrusted(BLOB.digest)
 
 
 def test_who_is_stopped_owes_still(store: DiskStore) -> None:
-    store.owe(BLOB.digest, True)
-    assert list(store.settle_owed(stopped=lambda: True)) == []
-    assert store.owed() == [BLOB.digest]
+    store.owed.note(BLOB.digest, True)
+    assert settle(store, stopped=lambda: True) == {}
+    assert store.owed.digests() == [BLOB.digest]
 
 
 def test_a_check_of_the_store_pays_what_is_owed(store: DiskStore) -> None:
@@ -683,13 +685,13 @@ def test_a_check_of_the_store_pays_what_is_owed(store: DiskStore) -> None:
         put(assembly, (0, SIZE))
         assembly.publish(hashed=False)
     assert list(verify_store(store)) == [BLOB.digest]
-    assert store.owed() == []
+    assert store.owed.digests() == []
 
 
 def test_a_collection_forgets_what_is_owed_for_what_is_gone(store: DiskStore) -> None:
-    store.owe(BLOB.digest, True)
+    store.owed.note(BLOB.digest, True)
     collect(store)
-    assert store.owed() == []
+    assert store.owed.digests() == []
 
 
 # -- damaged content ------------------------------------------------------------------------------------------------
