@@ -8,12 +8,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from ..digest import Digest, Readable
 from ..errors import InstallMLError, IntegrityError
 from ..events import BlobDone, BlobProgress, BlobStarted, Notice, Phase
-from ..packing.chunking import index_stream
 from ..reference import Reference
 from ..spec.chunks import LARGE, ChunkIndex, chunks_digest
 from ..spec.descriptor import Descriptor
@@ -107,7 +105,7 @@ def _index_of(blob: Descriptor, source: Fetcher, here: Seeds, session: Session) 
     title = blob.annotations.get(ANNOTATION_TITLE, blob.digest.short)
     session.on_event(BlobStarted(str(blob.digest), title, blob.size))
     with open_verified(source, blob, lambda stream: _Reported(stream, blob, session)) as stream:
-        made = index_stream(stream, blob.digest, blob.size)
+        made = _read_index(stream, blob)
     session.on_event(BlobDone(str(blob.digest), title, blob.size, "copied"))
     here.learn(made)
     return made
@@ -139,7 +137,9 @@ def seeds(session: Session) -> Seeds:
     return Seeds(session.store, _installed_files(session), _read_index)
 
 
-def _read_index(file: BinaryIO, blob: Descriptor) -> ChunkIndex:
+def _read_index(file: Readable, blob: Descriptor) -> ChunkIndex:
+    from ..packing.chunking import index_stream  # it knows the formats of files, which a pull has no need of
+
     return index_stream(file, blob.digest, blob.size)
 
 
