@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..digest import Digest
 from ..errors import NotFound, StoreError, UsageError
-from ..events import Phase
+from ..events import BlobDone, Event, Listener, Phase
 from ..packing.hashing import Send
 from ..packing.recipe import load_recipe
 from ..reference import Reference
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ..registry.repository import Repository
 
 __all__ = ["push", "push_folder"]
+
+_UPLOADING = "uploading"
 
 
 def push(
@@ -87,7 +90,7 @@ def push(
             jobs=session.jobs,
             limit=session.limit,
             on_event=session.on_event,
-            phase="uploading",
+            phase=_UPLOADING,
         )
         if done.moved:  # else one question was enough to see that everything is there
             attach_indexes(Release(root, package.manifest), local, session.remote(target), session)
@@ -130,10 +133,32 @@ def _remote(target: Reference, session: Session) -> Repository:
     return remote
 
 
-def _with_streamed(blobs: dict[str, int], streamed: int) -> dict[str, int]:
-    """Return the outcomes of ``copy``, which finds there what was sent while it was hashed, as one has seen them."""
-    counts = {**blobs, "exists": blobs.get("exists", 0) - streamed, "copied": blobs.get("copied", 0) + streamed}
-    return {outcome: count for outcome, count in counts.items() if count > 0}
+class _Rest:
+    """What ``copy`` does after files were sent while they were hashed: it finds those there, which is no news.
+
+    Args:
+        listener: Who is told the rest.
+        streamed: Digests of the blobs that were sent.
+        announced: Whether the phase of the upload has been told.
+    """
+
+    def __init__(self, listener: Listener, streamed: Set[Digest], announced: bool) -> None:
+        self._listener = listener
+        self._streamed = frozenset(map(str, streamed))
+        self._announced = announced
+        self._met = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, BlobDone) and event.outcome == "exists" and event.digest in self._streamed:
+            self._met += 1
+        elif not (self._announced and isinstance(event, Phase) and event.name == _UPLOADING):
+            self._listener(event)
+
+    def outcomes(self, blobs: dict[str, int]) -> dict[str, int]:
+        """Return the outcomes of ``copy`` with what was streamed as what it is: copied."""
+        sent = len(self._streamed)
+        counts = {**blobs, "exists": blobs.get("exists", 0) - self._met, "copied": blobs.get("copied", 0) + sent}
+        return {outcome: count for outcome, count in counts.items() if count > 0}
 
 
 def push_folder(folder: Path, destination: str, session: Session, base: Base | None = None) -> PushResult:
@@ -143,7 +168,10 @@ def push_folder(folder: Path, destination: str, session: Session, base: Base | N
     limit = session.limit.take if session.limit else lambda _: None
     with Streams(remote, session.jobs, session.on_event, limit) as streams:
         package = made(folder, session, Send(streams))
-    session.on_event(Phase("pushing", str(target)))
+        session.on_event(Phase("pushing", str(target)))
+        blobs = package.manifest.blobs
+        announced = streams.announce(_UPLOADING, len(blobs), sum(blob.size for blob in blobs))
+    rest = _Rest(session.on_event, streams.taken, announced)
     done = copy(
         package,
         remote,
@@ -151,8 +179,8 @@ def push_folder(folder: Path, destination: str, session: Session, base: Base | N
         tags=[target.tag],
         jobs=session.jobs,
         limit=session.limit,
-        on_event=session.on_event,
-        phase="uploading",
+        on_event=rest,
+        phase=_UPLOADING,
     )
     if done.moved:  # else one question was enough to see that everything is there
         attach_indexes(Release(package.root, package.manifest), package, remote, session)
@@ -166,7 +194,7 @@ def push_folder(folder: Path, destination: str, session: Session, base: Base | N
         version=package.recipe.version,
         digest=package.root.digest,
         size=package.manifest.size,
-        moved=done.moved + sum(streams.taken.values()),
-        blobs=_with_streamed(done.blobs, len(streams.taken)),
+        moved=done.moved + streams.sent,
+        blobs=rest.outcomes(done.blobs),
         notices=(*package.notices, *patches),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import BinaryIO, Protocol
 
 from ..digest import CHUNK, Digest
 from ..errors import SourceChanged
-from ..events import BlobDone, BlobProgress, BlobStarted, Listener, Phase
+from ..events import BlobDone, BlobProgress, BlobStarted, Event, Listener, Phase
 from ..spec.descriptor import Descriptor
 from ..store.blobs import BlobFolder
 from ..store.files import disk_errors
@@ -238,6 +239,10 @@ class Hashed:
     digest: Digest
 
 
+class _Stopped(Exception):
+    """Nobody wants the digests any more."""
+
+
 def hash_files(files: tuple[Selected, ...], reading: Reading, on_event: Listener) -> list[Hashed]:
     """Return the digests of ``files``, in their order, from as many threads as there are cores.
 
@@ -247,11 +252,19 @@ def hash_files(files: tuple[Selected, ...], reading: Reading, on_event: Listener
     """
     on_event(Phase("hashing", count=len(files), size=sum(file.size for file in files)))
     largest_first = sorted(files, key=lambda file: -file.size)  # the longest job must not be the last to start
+    stop = threading.Event()
+
+    def tell(event: Event) -> None:
+        if stop.is_set():
+            raise _Stopped
+        on_event(event)
+
     with ThreadPoolExecutor(os.cpu_count() or 2, "hash") as pool:
-        futures = {file.path: pool.submit(_hash_file, file, reading, on_event) for file in largest_first}
+        futures = {file.path: pool.submit(_hash_file, file, reading, tell) for file in largest_first}
         try:
             hashed = [futures[file.path].result() for file in files]
         except BaseException:
+            stop.set()  # Ctrl-C, or another file's failure: nobody waits until a hundred gigabytes have been read
             for future in futures.values():
                 future.cancel()
             raise

@@ -33,6 +33,10 @@ _FINE, _COARSE, _FOREIGN = _SECOND // 20, 2 * _SECOND, 60 * _SECOND
 """Nanoseconds that a file must be older than the moment of reading: on a file system with times finer than a second
 (the kernel's tick is at most 10 ms), with whole seconds (FAT counts by two), and where its clock cannot be asked."""
 
+_EARLY, _ROWS = 8 << 20, 64
+"""Bytes hashed after which the memory is written down although there is more to hash, so that a build that is killed
+has learnt something; as many more for each so many rows, because a long memory takes long to write."""
+
 _CAP = 8 << 20  # bytes of one memory; 10,000 files need 3 MiB
 _MOST = 256  # memories kept: folders that are built from
 
@@ -77,6 +81,7 @@ class DigestMemory:
         self._known = _read(path)
         self._current: dict[str, tuple[str, Digest]] = {}
         self._moments: dict[int, tuple[int, int]] = {}
+        self._unsaved = 0
         self._lock = threading.Lock()
 
     @classmethod
@@ -124,19 +129,42 @@ class DigestMemory:
         ``moment`` must have been asked before the file was read.
         """
         moment, margin = self.moment(seen.device)
-        if seen.inode and seen.touched + margin < moment:
-            with self._lock:
-                self._current[path] = (str(seen), digest)
+        if not seen.inode or seen.touched + margin >= moment:
+            return
+        with self._lock:
+            self._current[path] = (str(seen), digest)
+            self._unsaved += seen.size
+            enough = self._unsaved >= _EARLY * (1 + len(self._current) // _ROWS)
+        if enough:
+            self._save_early()
 
     def save(self) -> None:
         """Write down what was recalled or learnt, and nothing else; a disk that refuses is no failure of the build."""
-        rows = {path: [seen, str(digest)] for path, (seen, digest) in self._current.items()}
-        data = canonical({"version": 1, "files": rows})
-        if self._current != self._known and len(data) <= _CAP:
-            with suppress(StoreError):
-                write_whole(self._path, data, mode=0o600)
-                self._known = dict(self._current)
+        if self._current != self._known and self._write(self._current):
+            self._known = dict(self._current)
+            with suppress(OSError):
                 _sweep(self._path.parent)
+        else:
+            with suppress(OSError):
+                os.utime(self._path)  # in use: a collection removes those that nobody has used for long
+
+    def _save_early(self) -> None:
+        """Write down what is known so far, for whoever comes when this process was ended in the middle."""
+        with self._lock:
+            self._unsaved = 0
+            rows = {**self._known, **self._current}
+        self._write(rows)
+
+    def _write(self, known: Mapping[str, tuple[str, Digest]]) -> bool:
+        rows = {path: [seen, str(digest)] for path, (seen, digest) in known.items()}
+        data = canonical({"version": 1, "files": rows})
+        if len(data) > _CAP:
+            return False
+        try:
+            write_whole(self._path, data, mode=0o600)
+        except StoreError:
+            return False
+        return True
 
 
 def _tick(folder: Path, device: int) -> int | None:

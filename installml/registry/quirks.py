@@ -83,7 +83,8 @@ class Quirks:
         chunk_min: Fewest bytes of a chunk but the last, 0 for none; ``OCI-Chunk-Min-Length`` may ask for more.
         chunk_max: Most bytes of one chunk, 0 for none.
         range_advances: ``Range`` in the answer to a chunk tells how much arrived; else our own count is right.
-        resume: The state of an upload can be asked (GET), and an upload goes on after a lost connection.
+        resume: The state of an upload can be asked (GET), and an upload goes on after a lost connection. None: not
+            known, and tried; the digest at the end tells whether it went well.
         mount: Blobs can be mounted from a neighbour repository.
         referrers: What it has of the referrers API; tried all the same.
         untag: Tags can be removed without their manifest.
@@ -104,7 +105,7 @@ class Quirks:
     chunk_min: int = 0
     chunk_max: int = 0
     range_advances: bool = True
-    resume: bool = False
+    resume: bool | None = None
     mount: bool = True
     referrers: Referrers = Referrers.UNKNOWN
     untag: bool = True
@@ -203,7 +204,7 @@ _ROWS = (
         Family.DISTRIBUTION2,
         "distribution 2.8",
         streaming=True,
-        resume=True,
+        resume=False,
         referrers=Referrers.NO,
         untag=False,
         hints=(("unsupported", "Its owner allows deletion with storage.delete.enabled: true."),),
@@ -211,7 +212,13 @@ _ROWS = (
             _STREAMS,
             Fact(
                 ("resume",),
-                "tells how far an upload is, at the newest Location only; takes chunks in any order",
+                "throws an upload away when it is asked for after a cut: its address says how far it was before",
+                "the blob is sent anew; blobs that are there whole are not",
+                "own test: tests/integration/test_push_resumed.py",
+            ),
+            Fact(
+                (),
+                "knows an upload at its newest Location only; takes chunks in any order",
                 "each new Location is followed, chunks are sent one after the other",
                 _CLAUSES,
             ),

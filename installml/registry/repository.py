@@ -292,7 +292,13 @@ class Repository:
         return True
 
     def push_file(
-        self, descriptor: Descriptor, file: BinaryIO, report: Callable[[int], None], *, proved: bool = False
+        self,
+        descriptor: Descriptor,
+        file: BinaryIO,
+        report: Callable[[int], None],
+        *,
+        proved: bool = False,
+        already: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Take a blob straight from its file, with as few copies on the way as the connection allows.
 
@@ -302,19 +308,25 @@ class Repository:
             report: Told how many more bytes have gone; what it raises ends the push.
             proved: The bytes were compared with the digest before, and the file has not been touched since; the
                 registry's own comparison is then the only one.
+            already: Told how many bytes an earlier attempt has brought, if it has.
 
         Raises:
             IntegrityError: The file holds something else; the registry got no complete blob.
         """
         if self._wanted(descriptor):
-            self._uploads.push_file(descriptor, file, report, proved=proved)
+            self._uploads.push_file(descriptor, file, report, proved=proved, already=already)
             self._present.add(descriptor.digest)
 
     def stream_file(
-        self, file: BinaryIO, size: int, digest: Callable[[Callable[[], None]], Digest], report: Callable[[int], None]
+        self,
+        file: BinaryIO,
+        size: int,
+        digest: Callable[[Callable[[], None]], Digest],
+        report: Callable[[int], None],
+        already: Callable[[int], None] = lambda _: None,
     ) -> bool:
         """Take a file while it is still being hashed; see ``Uploads.stream_file``."""
-        taken = self._uploads.stream_file(file, size, digest, report)
+        taken = self._uploads.stream_file(file, size, digest, report, already)
         if taken:
             self._present.add(digest(lambda: None))
         return taken

@@ -36,7 +36,7 @@ PUSH_HINTS = (
 """What registries say when a push is refused for a reason that somebody can remove, and who that is."""
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
-_TRIES, _BUSY = 4, 0.25  # times, and seconds between them
+_TRIES, _BUSY = 6, 0.25  # times, and seconds between the first two; doubled each time
 _OCTETS = {"Content-Type": "application/octet-stream"}
 
 
@@ -65,12 +65,14 @@ class UploadSession:
     Attributes:
         url: Where it goes on now.
         least: As above.
+        fresh: Whether nothing has been sent to it yet.
     """
 
-    def __init__(self, at: RepositoryEndpoint, url: str, least: int = 0) -> None:
+    def __init__(self, at: RepositoryEndpoint, url: str, least: int = 0, *, fresh: bool = True) -> None:
         self._at = at
         self.url = url
         self.least = least
+        self.fresh = fresh
 
     @classmethod
     def begun(cls, at: RepositoryEndpoint, response: Response) -> UploadSession:
@@ -87,6 +89,7 @@ class UploadSession:
         Raises:
             DigestRefused: The registry computed another digest.
         """
+        self.fresh = False
         joint = "&" if urlsplit(self.url).query else "?"
         url = f"{self.url}{joint}digest={quote(str(digest), safe='')}"
         with self._at.send("PUT", url, "pull", "push", headers=_OCTETS, body=body, follow=False) as response:
@@ -108,6 +111,7 @@ class UploadSession:
             The offset at which the session stands by the registry's word, as far as that makes sense; else ``stop``
             (ECR's ``Range`` does not advance).
         """
+        self.fresh = False
         body = FileBody(file, start, stop, report=report, clock=self._at.registry.client.clock)
         # distribution-spec, "Pushing a blob in chunks": no unit before the numbers
         headers = {**_OCTETS, **({"Content-Range": f"{start}-{stop - 1}"} if ranged else {})}
@@ -133,12 +137,12 @@ class UploadSession:
     def cancel(self) -> None:
         """Give the session up, so that the registry need not keep what came; one that is over is no failure."""
         with suppress(RegistryError, TransportError):
-            for _ in range(_TRIES):
+            for attempt in range(_TRIES):
                 with self._at.send("DELETE", self.url, "pull", "push", body=b"", follow=False) as response:
                     response.drain()
                 if response.status != 409:
                     break
-                self._at.registry.client.sleep(_BUSY)  # the registry still reads what was on the wire
+                self._at.registry.client.sleep(_BUSY * 2**attempt)  # the registry still reads what was on the wire
 
     def _refusal(self, response: Response, what: str) -> RegistryError:
         return failure(response, what, known=self._at.registry.quirks.hints + PUSH_HINTS)

@@ -18,10 +18,13 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from ..digest import CHUNK, Digest, Readable, VerifyingReader
+from ..errors import IntegrityError, StoreError
 from ..spec.descriptor import Descriptor
+from ..store.protocol import Unwanted
 from .endpoint import RepositoryEndpoint
 from .errors import (
     ConnectionLost,
+    Denied,
     DigestRefused,
     NotFoundInRegistry,
     RateLimited,
@@ -32,9 +35,10 @@ from .errors import (
     TooLarge,
     TransportError,
     Unauthorized,
+    UnexpectedAnswer,
     Unsupported,
 )
-from .leftovers import Leftovers
+from .leftovers import Leftovers, Trace, identity
 from .proving import Proof
 from .sending import FileBody
 from .upload_session import PUSH_HINTS, UploadSession, open_session
@@ -45,6 +49,10 @@ _PASSING = (ConnectionLost, TimedOut, DigestRefused, ServerFailed, RateLimited, 
 """After these a blob that can be read again is sent again, or from where it was cut off."""
 
 _NOT_TAKEN = (RegistryError, TransportError)
+
+_FOR_GOOD = (TooLarge, Refused, Unsupported, Denied, UnexpectedAnswer, IntegrityError, StoreError, Unwanted)
+"""After these an upload is given up; after any other, it may be gone on with some day."""
+
 _ATTEMPTS = 3
 """Times that one blob is begun without getting any further."""
 
@@ -55,6 +63,7 @@ _CHUNKS = (64 << 20, 16 << 20, 5 << 20, (4 << 20) - 1, 1 << 20)
 takes less than 4."""
 
 _WORTH_RESUMING = 16 << 20  # bytes; smaller blobs are sent anew
+_ELSEWHERE = {409, 416}  # the registry stands elsewhere in an upload than we thought, or still reads what was sent
 
 
 class Uploads:
@@ -91,7 +100,13 @@ class Uploads:
             open_session(self._at).put(descriptor.digest, _Body(descriptor, content))
 
     def push_file(
-        self, descriptor: Descriptor, file: BinaryIO, report: Callable[[int], None], *, proved: bool = False
+        self,
+        descriptor: Descriptor,
+        file: BinaryIO,
+        report: Callable[[int], None],
+        *,
+        proved: bool = False,
+        already: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Send a blob that lies in a file of its own.
 
@@ -100,6 +115,7 @@ class Uploads:
             file: Holds exactly its bytes, unbuffered.
             report: As ``store.protocol.FilePusher.push_file``.
             proved: The bytes were compared with the digest before, and the file has not been touched since.
+            already: As ``store.protocol.FilePusher.push_file``.
 
         Raises:
             IntegrityError: They are other bytes; the registry got no complete blob.
@@ -109,10 +125,15 @@ class Uploads:
             self.push(descriptor, _reported(file, descriptor.size, report))
             return
         with Proof(descriptor, file, proved) as proof:
-            _FileUpload(self, self._at, descriptor, file, report, proof).run(self._offered(descriptor.digest))
+            _FileUpload(self, self._at, descriptor, file, report, proof).run(self._offered(descriptor.digest), already)
 
     def stream_file(
-        self, file: BinaryIO, size: int, digest: Callable[[Callable[[], None]], Digest], report: Callable[[int], None]
+        self,
+        file: BinaryIO,
+        size: int,
+        digest: Callable[[Callable[[], None]], Digest],
+        report: Callable[[int], None],
+        already: Callable[[int], None] = lambda _: None,
     ) -> bool:
         """Send a file whose digest is not known yet: one PATCH of its bytes, and the digest when it is known.
 
@@ -120,46 +141,95 @@ class Uploads:
             file: The file.
             size: Its bytes.
             digest: Returns the digest as soon as the bytes have been hashed, or raises; given what to call meanwhile.
-            report: Told of bytes sent; what it raises gives the upload up.
+            report: Told of bytes sent; what it raises ends the upload.
+            already: As ``push_file``.
 
         Returns:
             Whether the blob is in the registry. When not (the registry takes no streams, the connection was cut), it
             is to be pushed as any other, and goes on where this attempt ended.
 
         Raises:
-            InstallMLError: What ``digest`` or ``report`` raised; the upload was given up.
+            InstallMLError: What ``digest`` or ``report`` raised. After ``Unwanted`` the upload is given up.
         """
-        session = self._streaming()
-        if session is None:
+        trace = self.trace(size, identity(file))
+        begun = self._streaming(trace, size)
+        if begun is None:
             return False
+        session, start = begun
+        if self.resumable:
+            trace.keep(session.url)
+        sent = _HighWater(report, start)
+        if start:
+            already(start)
         try:
-            session.patch(file, 0, size, _HighWater(report).reach, ranged=False)
+            session.patch(file, start, size, sent.reach, ranged=start > 0)
+            session.put(digest(sent.look))
         except (*_NOT_TAKEN, OSError) as error:
-            self._streams = self._streams and not isinstance(error, Refused | Unsupported | TooLarge)
-            if isinstance(error, ConnectionLost | TimedOut):
-                self._keep_for_later(session, digest(lambda: report(0)))
-            else:
-                session.cancel()
-            return False
-        except BaseException:
-            session.cancel()
+            return self._cut(session, error, trace, lambda: digest(sent.look))
+        except BaseException as error:
+            self.leave(session, error, trace)
             raise
-        return self._close_stream(session, digest, report)
+        trace.drop()
+        return True
 
-    def _streaming(self) -> UploadSession | None:
-        """Return a session that takes a stream, or None. Who answers is known only after an answer."""
+    def _streaming(self, trace: Trace, size: int) -> tuple[UploadSession, int] | None:
+        """Return a session that takes a stream and where it stands, or None.
+
+        None too for a session of an earlier process that is over: the blob may be there, which its digest will tell.
+        """
         if not self._streams:
             return None
+        if url := trace.find():
+            left = UploadSession(self._at, url, fresh=False)
+            offset = left.offset()
+            if offset is None or offset > size:
+                trace.drop()
+                return None
+            return left, offset
         try:
             session = self.open()
         except _NOT_TAKEN:  # the push of the blob says why
             return None
-        if self._at.registry.quirks.streaming:
-            return session
+        if self._at.registry.quirks.streaming:  # known only after an answer
+            return session, 0
         with self._lock:
             self._streams = False
             self._spare.append(session)
         return None
+
+    def _cut(self, session: UploadSession, error: Exception, trace: Trace, digest: Callable[[], Digest]) -> bool:
+        """Keep a stream that has failed for the push of the blob, if that can go on with it; return False."""
+        told = error.status if isinstance(error, RegistryError) else 0
+        if isinstance(error, Refused | Unsupported | TooLarge) and told not in _ELSEWHERE:
+            self._streams = self._streams and isinstance(error, DigestRefused)
+        elif self.resumable:
+            try:
+                self._keep_for_later(session, digest())
+            except BaseException as other:
+                self.leave(session, other, trace)
+                raise
+            return False
+        trace.drop()
+        session.cancel()
+        return False
+
+    @property
+    def resumable(self) -> bool:
+        """Whether this registry may go on with an upload after a cut."""
+        quirks = self._at.registry.quirks
+        return quirks.resume is not False and not quirks.monolithic
+
+    def trace(self, size: int, *blobs: Digest | str) -> Trace:
+        """Return what is written down of the upload of a blob; a small one is not worth it."""
+        return Trace(self.leftovers if size >= _WORTH_RESUMING else None, str(self._at), *blobs)
+
+    def leave(self, session: UploadSession | None, error: BaseException, trace: Trace) -> None:
+        """End an upload that has failed: so that it is gone on with where that may be, so that nothing is left else."""
+        if trace.kept and not isinstance(error, _FOR_GOOD):
+            return
+        trace.drop()
+        if session is not None and not isinstance(error, TimedOut):
+            session.cancel()
 
     def open(self) -> UploadSession:
         """Return a session with nothing in it."""
@@ -167,19 +237,6 @@ class Uploads:
             if self._spare:
                 return self._spare.pop()
         return open_session(self._at)
-
-    def _close_stream(
-        self, session: UploadSession, digest: Callable[[Callable[[], None]], Digest], report: Callable[[int], None]
-    ) -> bool:
-        try:
-            session.put(digest(lambda: report(0)))
-        except _NOT_TAKEN:
-            session.cancel()
-            return False
-        except BaseException:
-            session.cancel()
-            raise
-        return True
 
     def _keep_for_later(self, session: UploadSession, digest: Digest) -> None:
         with self._lock:
@@ -237,31 +294,43 @@ class _FileUpload:
         self._file = file
         self._sent = _HighWater(report)
         self._proof = proof
+        self._trace = uploads.trace(descriptor.size, descriptor.digest, identity(file))
         self._chunk = 0  # most bytes of one body; 0: no limit is known
         self._start = 0
+        self._session: UploadSession | None = None
 
-    def run(self, session: UploadSession | None) -> None:
+    def run(self, session: UploadSession | None, already: Callable[[int], None]) -> None:
         """Send it; ``session`` is one that was offered, or left by an earlier attempt."""
-        session = self._left_over(session)
+        self._session = self._left_over(session)
+        if self._start:
+            already(self._start)
+        try:
+            self._deliver()
+        except BaseException as error:
+            self._uploads.leave(self._session, error, self._trace)
+            raise
+        self._trace.drop()
+
+    def _deliver(self) -> None:
         tries = _ATTEMPTS
         while True:
-            session = session or self._uploads.open()
+            self._session = session = self._session or self._uploads.open()
             begun = self._start
             try:
                 self._send(session)
-                break
             except TooLarge as error:
                 self._smaller(session, error)
-                session, self._start = None, 0
+                self._session, self._start = None, 0
             except (*_PASSING, Refused) as error:
                 if self._sent.top == self._descriptor.size and self._uploads.arrived(self._descriptor):
-                    break
-                session = self._next(session, error)
+                    return
+                self._session = self._next(session, error)
                 tries = _ATTEMPTS if self._start > begun else tries - 1
                 if tries == 0:
                     raise
                 self._uploads.pause(error, 1 + _ATTEMPTS - tries)
-        self._forget()
+            else:
+                return
 
     def _send(self, session: UploadSession) -> None:
         size, digest = self._descriptor.size, self._descriptor.digest
@@ -289,21 +358,19 @@ class _FileUpload:
         if isinstance(error, DigestRefused):
             self._proof.insist()
             self._proof.wait(self._sent.look)
-        elif isinstance(error, Refused) and error.status not in {409, 416}:
+        elif isinstance(error, Refused) and error.status not in _ELSEWHERE:
             raise error
-        elif (offset := self._offset(session)) > 0:
+        elif (offset := self._offset(session) or 0) > 0:
             self._start = offset
             return session
         session.cancel()
         self._start = 0
         return None
 
-    def _offset(self, session: UploadSession) -> int:
-        """Return how far a session is, 0 when it cannot be gone on with."""
-        if self._at.registry.quirks.monolithic:
-            return 0
-        offset = session.offset() or 0
-        return offset if offset <= self._descriptor.size else 0
+    def _offset(self, session: UploadSession) -> int | None:
+        """Return how far a session is, None when it cannot be gone on with."""
+        offset = session.offset() if self._uploads.resumable else None
+        return offset if offset is not None and offset <= self._descriptor.size else None
 
     def _smaller(self, session: UploadSession, error: TooLarge) -> None:
         """Choose a smaller size of chunks than the one that was just too large."""
@@ -318,30 +385,28 @@ class _FileUpload:
 
     def _left_over(self, session: UploadSession | None) -> UploadSession | None:
         """Return a session that stands somewhere, with ``_start`` there; or a fresh one that was offered; or None."""
-        leftovers, place = self._uploads.leftovers, str(self._at)
-        url = leftovers.find(place, self._descriptor.digest) if leftovers and session is None else ""
-        known = session or (UploadSession(self._at, url) if url else None)
-        if known is None:
+        if session is None and (url := self._trace.find()):
+            session = UploadSession(self._at, url, fresh=False)
+        if session is None or session.fresh:
+            return session
+        offset = session.offset()
+        if offset is None or offset > self._descriptor.size:
+            self._trace.drop()
             return None
-        self._start = self._offset(known)
-        self._sent.top = self._start
-        return known if self._start or session is not None else None
+        self._start = self._sent.top = offset
+        return session
 
     def _remember(self, session: UploadSession) -> None:
-        if self._uploads.leftovers and self._descriptor.size >= _WORTH_RESUMING:
-            self._uploads.leftovers.keep(str(self._at), self._descriptor.digest, session.url)
-
-    def _forget(self) -> None:
-        if self._uploads.leftovers and self._descriptor.size >= _WORTH_RESUMING:
-            self._uploads.leftovers.drop(str(self._at), self._descriptor.digest)
+        if self._uploads.resumable:
+            self._trace.keep(session.url)
 
 
 class _HighWater:
     """Turns offsets, which may go back when a part is sent again, into counts of new bytes."""
 
-    def __init__(self, report: Callable[[int], None]) -> None:
+    def __init__(self, report: Callable[[int], None], top: int = 0) -> None:
         self._report = report
-        self.top = 0
+        self.top = top
 
     def reach(self, offset: int) -> None:
         """Take note that the bytes up to ``offset`` have been sent."""

@@ -353,7 +353,13 @@ class FilePusher(Protocol):
     """It can take content straight from a file."""
 
     def push_file(
-        self, descriptor: Descriptor, file: BinaryIO, report: Callable[[int], None], *, proved: bool = False
+        self,
+        descriptor: Descriptor,
+        file: BinaryIO,
+        report: Callable[[int], None],
+        *,
+        proved: bool = False,
+        already: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Take the content that ``descriptor`` names from ``file``; as ``push`` otherwise.
 
@@ -364,6 +370,7 @@ class FilePusher(Protocol):
                 with 0 when it is only asked whether to go on. What it raises ends the push (``Unwanted``).
             proved: The bytes were compared with the digest before and the file has not been touched since: a
                 destination that compares them itself may leave it at that.
+            already: Told, before anything goes, how many bytes an earlier attempt has brought, if it has.
         """
         ...
 

@@ -253,7 +253,6 @@ class _Mover:
         """Send one blob, or the manifest whose ``data`` are in hand already."""
         self._on_event(BlobStarted(str(descriptor.digest), title(descriptor), descriptor.size))
         self._push(descriptor, data)
-        self._tally.move(descriptor.size)
         self._done(descriptor, "copied")
 
     def _done(self, descriptor: Descriptor, outcome: str) -> None:
@@ -262,9 +261,8 @@ class _Mover:
 
     def _push(self, descriptor: Descriptor, data: bytes | None) -> None:
         """Send one blob; a connection that breaks on the way is made anew, and the blob begins again."""
-        if data is None and send_file(
-            self._source, self._destination, descriptor, partial(self._passing, descriptor.digest)
-        ):
+        passing, resumed = partial(self._passing, descriptor.digest), partial(self._resumed, descriptor)
+        if data is None and send_file(self._source, self._destination, descriptor, passing, resumed):
             return
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -274,6 +272,7 @@ class _Mover:
                 if attempt == ATTEMPTS or self._stop.is_set():
                     raise
             else:
+                self._tally.move(descriptor.size)
                 return
 
     def _mount(self, blob: Descriptor) -> bool:
@@ -290,7 +289,11 @@ class _Mover:
         if self._stop.is_set():
             raise Cancelled("stopped")
         if count:
+            self._tally.move(count)
             self._progress(digest, count)
+
+    def _resumed(self, descriptor: Descriptor, done: int) -> None:
+        self._on_event(BlobStarted(str(descriptor.digest), title(descriptor), descriptor.size, done=done))
 
     def _progress(self, digest: Digest, count: int) -> None:
         if self._limit is not None:

@@ -18,7 +18,7 @@ from ..digest import Digest
 from ..errors import InstallMLError
 from ..events import BlobDone, BlobProgress, BlobStarted, Listener, Phase, ignore
 from ..spec.descriptor import Descriptor
-from ..store.protocol import FilePusher, FileSource
+from ..store.protocol import FilePusher, FileSource, Unwanted
 
 __all__ = ["Proved", "StreamPusher", "Streams", "send_file"]
 
@@ -38,7 +38,12 @@ class StreamPusher(Protocol):
         ...
 
     def stream_file(
-        self, file: BinaryIO, size: int, digest: Callable[[Callable[[], None]], Digest], report: Callable[[int], None]
+        self,
+        file: BinaryIO,
+        size: int,
+        digest: Callable[[Callable[[], None]], Digest],
+        report: Callable[[int], None],
+        already: Callable[[int], None],
     ) -> bool:
         """Take the bytes of ``file`` now and their digest when it is known; return whether the blob is there.
 
@@ -46,7 +51,8 @@ class StreamPusher(Protocol):
             file: The file.
             size: Its bytes.
             digest: Waits for the digest, calling its argument now and then; raises when there will be none.
-            report: Told of bytes sent; what it raises gives the upload up.
+            report: Told of bytes sent; what it raises ends the upload, ``Unwanted`` for good.
+            already: Told how many bytes an earlier attempt has brought, if it has.
         """
         ...
 
@@ -60,7 +66,13 @@ class Proved(Protocol):
         ...
 
 
-def send_file(source: object, destination: object, descriptor: Descriptor, report: Callable[[int], None]) -> bool:
+def send_file(
+    source: object,
+    destination: object,
+    descriptor: Descriptor,
+    report: Callable[[int], None],
+    already: Callable[[int], None] = lambda _: None,
+) -> bool:
     """Send a blob from its file.
 
     Args:
@@ -68,6 +80,7 @@ def send_file(source: object, destination: object, descriptor: Descriptor, repor
         destination: Where it shall be.
         descriptor: The blob.
         report: As ``FilePusher.push_file``.
+        already: As ``FilePusher.push_file``.
 
     Returns:
         Whether it was sent; when not, one of the two has nothing to do with files, and it goes as a stream.
@@ -82,50 +95,71 @@ def send_file(source: object, destination: object, descriptor: Descriptor, repor
         if file is None:
             return False
         proved = isinstance(source, Proved) and source.proved(descriptor, file)
-        destination.push_file(descriptor, file, report, proved=proved)
+        destination.push_file(descriptor, file, report, proved=proved, already=already)
     return True
 
 
-class _GivenUp(Exception):
-    """Nobody wants this upload any more."""
+class _Stopped(Exception):
+    """The push has failed elsewhere, or was interrupted: what this upload has brought is good for the next one."""
 
 
 class Stream:
-    """One file on its way up while it is hashed."""
+    """One file on its way up while it is hashed.
+
+    Attributes:
+        title: The file, for people.
+        size: Its bytes.
+        before: Bytes that an earlier attempt has brought.
+        sent: Bytes that this one has.
+        digest: Of the file, once it is known.
+        taken: Whether the destination has the blob.
+        loud: Who is told of progress.
+        thread: Sends it; None when it is only hashed.
+    """
 
     def __init__(self, title: str, size: int) -> None:
         self.title = title
         self.size = size
+        self.before = 0
         self.sent = 0
         self.digest: Digest | None = None
         self.taken = False
         self.loud: Listener = ignore
         self.thread: threading.Thread | None = None
         self._known = threading.Event()
-        self._unwanted = threading.Event()
+        self._end: Exception | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it is being sent."""
+        return self.thread is not None and self.thread.is_alive()
 
     def hashed(self, digest: Digest) -> None:
         """Take note of the digest."""
         self.digest = digest
         self._known.set()
 
-    def give_up(self) -> None:
+    def end(self, why: Exception) -> None:
         """End the upload, soon."""
-        self._unwanted.set()
+        self._end = why
         self._known.set()
 
     def await_digest(self, look: Callable[[], None]) -> Digest:
         """Return the digest as soon as it is known, calling ``look`` now and then."""
         while not self._known.wait(_LOOK):
             look()
-        if self.digest is None:
-            raise _GivenUp
+        if self._end is not None or self.digest is None:
+            raise self._end or _Stopped()
         return self.digest
 
+    def resumed(self, count: int) -> None:
+        """Take note of what an earlier attempt has brought."""
+        self.before = count
+
     def report(self, count: int) -> None:
-        """Take note of bytes sent; raises _GivenUp when no more are wanted."""
-        if self._unwanted.is_set():
-            raise _GivenUp
+        """Take note of bytes sent; raises what ``end`` was told."""
+        if self._end is not None:
+            raise self._end
         self.sent += count
         if count and self.digest is not None:
             self.loud(BlobProgress(str(self.digest), count))
@@ -138,11 +172,11 @@ class Streams:
     Args:
         destination: Where they go.
         jobs: Most files at the same time; the others are only hashed, and sent afterwards.
-        on_event: Told of what is still going up when the hashing is over.
+        on_event: Told of the uploads from ``announce`` on; before that, the hashing is what is shown.
         limit: Called with the number of bytes that are about to be counted as sent; may wait.
 
     Attributes:
-        taken: Sizes of the blobs that the destination has taken.
+        taken: Digests of the blobs that the destination has taken.
     """
 
     def __init__(
@@ -152,13 +186,19 @@ class Streams:
         on_event: Listener = ignore,
         limit: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.taken: dict[Digest, int] = {}
+        self.taken: set[Digest] = set()
         self._destination = destination
         self._on_event = on_event
         self._limit = limit
         self._free = threading.Semaphore(max(1, jobs))
-        self._running: list[Stream] = []
+        self._begun: list[Stream] = []
+        self._announced = False
         self._lock = threading.Lock()
+
+    @property
+    def sent(self) -> int:
+        """Bytes that have gone."""
+        return sum(stream.sent for stream in self._begun)
 
     @contextmanager
     def begin(self, title: str, file: BinaryIO, size: int) -> Iterator[Stream]:
@@ -177,17 +217,20 @@ class Streams:
             self._start(stream, file)
         try:
             yield stream
-        except BaseException:
-            stream.give_up()
+        except InstallMLError:  # the file has changed or cannot be read: what went up is worth nothing
+            stream.end(Unwanted())
             raise
-        if stream.thread is not None and stream.thread.is_alive() and self._is_there(stream):
-            stream.give_up()
+        except BaseException:
+            stream.end(_Stopped())
+            raise
+        if stream.running and self._is_there(stream):
+            stream.end(Unwanted())
 
     def _start(self, stream: Stream, file: BinaryIO) -> None:
         own = os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
         stream.thread = threading.Thread(target=self._send, args=(stream, own), name="stream", daemon=True)
         with self._lock:
-            self._running.append(stream)
+            self._begun.append(stream)
         stream.thread.start()
 
     def _is_there(self, stream: Stream) -> bool:
@@ -204,41 +247,64 @@ class Streams:
             self._limit(count)
 
         try:
-            with (
-                file,
-                suppress(_GivenUp, InstallMLError),
-            ):  # whatever failed: copy sends the blob, and says why it cannot
-                stream.taken = self._destination.stream_file(file, stream.size, stream.await_digest, report)
+            # Whatever fails here: copy sends the blob, and says why it cannot.
+            with file, suppress(_Stopped, Unwanted, InstallMLError):
+                stream.taken = self._destination.stream_file(
+                    file, stream.size, stream.await_digest, report, stream.resumed
+                )
         finally:
             self._free.release()
         if stream.taken and stream.digest is not None:
             with self._lock:
-                self.taken[stream.digest] = stream.size
-            stream.loud(BlobDone(str(stream.digest), stream.title, stream.size, "copied"))
+                self.taken.add(stream.digest)
+                if self._announced:
+                    self._done(stream)
+
+    def _done(self, stream: Stream) -> None:
+        self._on_event(BlobDone(str(stream.digest), stream.title, stream.size, "copied"))
 
     def __enter__(self) -> Streams:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        left = [stream for stream in self._running if stream.thread is not None and stream.thread.is_alive()]
         if kind is not None:
-            for stream in left:
-                stream.give_up()
-        elif left:
-            self._announce(left)
+            self._end_all()
         try:
-            for stream in left:
+            for stream in self._begun:
                 _join(stream)
         except BaseException:  # Ctrl-C while waiting
-            for stream in left:
-                stream.give_up()
+            self._end_all()
             raise
 
-    def _announce(self, left: list[Stream]) -> None:
-        self._on_event(Phase("uploading", count=len(left), size=sum(stream.size for stream in left)))
-        for stream in left:
-            self._on_event(BlobStarted(str(stream.digest), stream.title, stream.size, done=stream.sent))
-            stream.loud = self._on_event
+    def _end_all(self) -> None:
+        for stream in self._begun:
+            stream.end(_Stopped())
+
+    def announce(self, phase: str, count: int, size: int) -> bool:
+        """Tell of the uploads from now on, those that are over first; the hashing must be over.
+
+        Args:
+            phase: What the whole upload is called.
+            count: Number of all blobs, sent in this way or not.
+            size: Their bytes.
+
+        Returns:
+            Whether there was anything to tell.
+        """
+        with self._lock:
+            told = [stream for stream in self._begun if stream.taken or stream.running]
+            if not told:
+                return False
+            self._announced = True
+            self._on_event(Phase(phase, count=count, size=size))
+            for stream in told:
+                if stream.digest in self.taken:
+                    self._done(stream)
+                else:
+                    done = stream.before + stream.sent
+                    self._on_event(BlobStarted(str(stream.digest), stream.title, stream.size, done=done))
+                    stream.loud = self._on_event
+        return True
 
 
 def _join(stream: Stream) -> None:

@@ -10,13 +10,14 @@ import pytest
 
 from installml.digest import Digest
 from installml.errors import DigestMismatch, IntegrityError, SizeMismatch
-from installml.registry.errors import ConnectionLost, NameUnknown, RegistryError, ServerFailed
+from installml.registry.errors import ConnectionLost, NameUnknown, ServerFailed
 from installml.registry.http import HttpClient, Network
-from installml.registry.leftovers import Leftovers
+from installml.registry.leftovers import Leftovers, identity
 from installml.registry.repository import Registry, Repository
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.faults import Fault, Faults, Reset, Rule, Status
 from installml.spec.descriptor import Descriptor
+from installml.store.protocol import Unwanted
 from tests.services.certificates import issue, make_ca
 
 MIB = 1 << 20
@@ -27,6 +28,19 @@ BLOB = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))
 def place(registry: RunningRegistry, **network: str) -> Repository:
     client = HttpClient(Network(**network), sleep=lambda _: None)  # type: ignore[arg-type]
     return Registry(registry.address, client).repository("acme/w")
+
+
+def patient(registry: RunningRegistry) -> Repository:
+    """As ``place``, with real waits: for a registry that still reads what was on the wire."""
+    return Registry(registry.address, HttpClient(Network())).repository("acme/w")
+
+
+class Stopped(Exception):
+    """Somebody has pressed Ctrl-C."""
+
+
+def stop(count: int) -> None:
+    raise Stopped
 
 
 @pytest.fixture
@@ -119,19 +133,23 @@ def test_after_a_cut_the_upload_goes_on_where_it_was(file: BinaryIO) -> None:
 
 
 def test_another_process_goes_on_with_an_upload(tmp_path: Path, file: BinaryIO) -> None:
-    cuts = Rule(Reset(15 * MIB, of="request"), method="PUT", path="/blobs/uploads/", times=1)
-    gone = Rule(Reset(0, of="request"), method="PATCH", path="/blobs/uploads/", times=3)
-    with start(faults=Faults(cuts, gone)) as registry:
-        first, second = place(registry), place(registry)
-        for one in (first, second):
-            one.resume_from(tmp_path / "state")
+    """The first process gives up because the registry does nothing but hang up; the second finds it restarted."""
+    cut = Rule(Reset(15 * MIB, of="request"), method="PUT", path="/blobs/uploads/", times=1)
+    gone = Rule(Reset(0, of="request"), method="PATCH", path="/blobs/uploads/")
+    with start(tmp_path / "registry", faults=Faults(cut, gone)) as registry:
+        first = place(registry)
+        first.resume_from(tmp_path / "state")
         with pytest.raises(ConnectionLost):
             first.push_file(BLOB, file, ignore)
-        counts: list[int] = []
-        second.push_file(BLOB, file, counts.append)
+    counts: list[int] = []
+    there: list[int] = []
+    with start(tmp_path / "registry", port=int(registry.address.rpartition(":")[2])) as registry:
+        second = place(registry)
+        second.resume_from(tmp_path / "state")
+        second.push_file(BLOB, file, counts.append, already=there.append)
         assert second.exists(BLOB)
     assert [one.bytes_in for one in registry.requests if (one.method, one.status) == ("PATCH", 202)] == [5 * MIB]
-    assert sum(counts) == 5 * MIB
+    assert (sum(counts), there) == (5 * MIB, [15 * MIB])
     assert list((tmp_path / "state").iterdir()) == []
 
 
@@ -233,6 +251,55 @@ def test_a_stream_that_is_cut_is_finished_by_the_push(file: BinaryIO) -> None:
     assert [one.bytes_in for one in registry.requests if (one.method, one.status) == ("PATCH", 202)] == [5 * MIB]
 
 
+def test_a_stream_that_was_stopped_goes_on_in_another_process_before_its_digest_is_known(
+    tmp_path: Path, file: BinaryIO
+) -> None:
+    with start() as registry:
+        first, second = place(registry), place(registry)
+        for one in (first, second):
+            one.resume_from(tmp_path / "state")
+        with pytest.raises(Stopped):
+            first.stream_file(file, len(DATA), known(BLOB.digest), stop)
+        while ("PATCH", 0) not in methods(registry):  # it has read what was on the wire
+            pass
+        counts: list[int] = []
+        there: list[int] = []
+        assert second.stream_file(file, len(DATA), known(BLOB.digest), counts.append, there.append)
+        assert second.exists(BLOB)
+    assert sum(counts) + sum(there) == len(DATA)
+    assert methods(registry).count(("POST", 202)) == 1
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_stream_whose_session_is_over_waits_for_its_digest(tmp_path: Path, file: BinaryIO) -> None:
+    """The blob is there, perhaps: nothing is sent before that is known."""
+    with start() as registry:
+        there = place(registry)
+        there.resume_from(tmp_path)
+        Leftovers(tmp_path).keep(str(there), identity(file), f"{registry.url}/v2/acme/w/blobs/uploads/none")
+        assert not there.stream_file(file, len(DATA), known(BLOB.digest), ignore)
+    assert sum(one.bytes_in for one in registry.requests) == 0
+
+
+def test_a_stream_left_by_another_process_is_found_by_its_digest_too(tmp_path: Path, file: BinaryIO) -> None:
+    cut = Rule(Reset(15 * MIB, of="request"), method="PATCH", path="/blobs/uploads/", times=1)
+    with start(faults=Faults(cut)) as registry:
+        first, second = place(registry), place(registry)
+        for one in (first, second):
+            one.resume_from(tmp_path / "state")
+        assert not first.stream_file(file, len(DATA), known(BLOB.digest), ignore)
+        second.push_file(BLOB, file, ignore)
+        assert second.exists(BLOB)
+    assert [one.bytes_in for one in registry.requests if (one.method, one.status) == ("PATCH", 202)] == [5 * MIB]
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_push_that_is_stopped_leaves_nothing_where_nothing_is_remembered(file: BinaryIO) -> None:
+    with start() as registry, pytest.raises(Stopped):
+        patient(registry).push_file(BLOB, file, stop)
+    assert ("DELETE", 204) in methods(registry)
+
+
 def test_a_registry_that_takes_no_stream_is_asked_once(file: BinaryIO) -> None:
     with start(faults=Faults(Rule(Status(405), method="PATCH"))) as registry:
         there = place(registry)
@@ -245,12 +312,11 @@ def test_a_registry_that_takes_no_stream_is_asked_once(file: BinaryIO) -> None:
 
 def test_a_stream_that_is_given_up_leaves_no_session(file: BinaryIO) -> None:
     def give_up(count: int) -> None:
-        raise RegistryError("enough")
+        raise Unwanted
 
-    with start() as registry:
-        there = Registry(registry.address, HttpClient(Network())).repository("acme/w")
-        assert not there.stream_file(file, len(DATA), known(BLOB.digest), give_up)
-    assert methods(registry)[-1] == ("DELETE", 204)
+    with start() as registry, pytest.raises(Unwanted):
+        patient(registry).stream_file(file, len(DATA), known(BLOB.digest), give_up)
+    assert ("DELETE", 204) in methods(registry)
 
 
 def test_a_stream_with_another_digest_is_not_published(file: BinaryIO) -> None:
