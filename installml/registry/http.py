@@ -13,6 +13,7 @@ waits of random length within a deadline. The environment is never read: Network
 from __future__ import annotations
 
 import random as _random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,7 @@ from .errors import (
     TransportError,
     UnexpectedAnswer,
 )
+from .lines import is_cut
 from .quirks import Overrides
 from .sending import FilePiece, sends_files
 from .sites import bypasses_proxy, hostname, is_loopback, origin
@@ -57,6 +59,8 @@ _FIRST_WAIT = 0.25  # seconds; doubled at each attempt
 _DEADLINE = 90.0  # seconds from the first attempt within which the last one begins
 _POOL = 32  # connections kept per host
 _DRAIN = 64 << 10
+_AS_IT_IS = re.compile(r"https?://[a-z0-9.:\[\]-]+/[A-Za-z0-9/._~!$&'()*+,;=:@?%-]*")
+"""URLs in which there is nothing to encode or to put in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ class Response:
         self._raw = raw
         self._lower = lower
         self._clock = clock
-        self.status: int = raw.status_code
+        self.status: int = raw.status
         self.headers: Mapping[str, str] = raw.headers
         self.url = asked
         self.redirected = False  # whether another URL was asked first
@@ -188,7 +192,7 @@ class Response:
         import urllib3
 
         try:
-            block: bytes = self._raw.raw.read(size if size >= 0 else None, decode_content=False)
+            block: bytes = self._raw.read(size if size >= 0 else None, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._lower(error) from None
         return block
@@ -196,7 +200,7 @@ class Response:
     def stream(self) -> Body:
         """Return the body for reading into buffers; not to be mixed with ``read``."""
         self._streamed = True
-        return Body(self._raw.raw, self._lower, self._clock)
+        return Body(self._raw, self._lower, self._clock)
 
     def body(self, cap: int) -> bytes:
         """Return the whole body, then close.
@@ -217,18 +221,19 @@ class Response:
     def drain(self) -> None:
         """Give the connection back, reading what little is left of the body; close it when there is more."""
         try:
-            if self._raw.raw.tell() == 0 and (self.length or 0) <= _DRAIN:
+            if self._raw.tell() == 0 and self._raw.length_remaining != 0 and (self.length or 0) <= _DRAIN:
                 self.read(_DRAIN)
         except TransportError:
             pass
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection: kept when the answer has no body, or all of it was read; else closed."""
-        if self._streamed or not self._raw.raw.closed:  # what was cut off counts as at its end, and must not be kept
-            self._raw.close()
+        """Let go of the connection: kept when nothing of the body is left, else closed."""
+        if self._raw.length_remaining == 0 and not self._streamed:
+            self._raw.read()  # nothing; http.client takes an answer for unread until somebody has seen its end
         else:
-            self._raw.raw.release_conn()
+            self._raw.close()
+        self._raw.release_conn()
 
     def __enter__(self) -> Response:
         return self
@@ -378,6 +383,8 @@ class HttpClient:
         import urllib3
 
         host = urlsplit(request.url).netloc
+        if is_cut():
+            raise TransportError(f"{host} is not asked any more", subject=host)
         proxy = self.proxy_for(request.url)
         body = request.body if isinstance(request.body, bytes | None) else _Guarded(request.body)
 
@@ -389,19 +396,20 @@ class HttpClient:
             encrypted = any(urlsplit(address).scheme == "https" for address in (request.url, *proxy.values()))
             adapter = self._adapter(request.settings, encrypted)
             prepared = requests.PreparedRequest()  # step by step: without cookies, .netrc and hooks
-            prepared.prepare_method(request.method)
-            prepared.prepare_url(request.url, None)
+            prepared.method, prepared.url = request.method, request.url
+            if not _AS_IT_IS.fullmatch(request.url):
+                prepared.prepare_url(request.url, None)
             prepared.prepare_headers(self._headers(request))
             prepared.body = body  # type: ignore[assignment]  # urllib3 takes any iterable of blocks
             if body is not None or request.method not in {"GET", "HEAD"}:
                 prepared.headers["Content-Length"] = str(len(body)) if body is not None else "0"
-            raw = adapter.send(prepared, stream=True, timeout=self.network.timeout, proxies=proxy)
+            raw = adapter.send(prepared, stream=True, timeout=self.network.timeout, proxies=proxy).raw
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if isinstance(body, _Guarded) and body.failure is not None:
                 raise body.failure from None
             # "from None": the lower errors spell whole URLs, signatures of pre-signed ones included.
             raise lower(error) from None
-        if proxy and raw.status_code == _PROXY_WANTS_LOGIN:
+        if proxy and raw.status == _PROXY_WANTS_LOGIN:
             raw.close()
             raise _proxy_login(host)
         return Response(raw, request.url, lower, self.clock)
@@ -448,15 +456,32 @@ def joined(base: str, location: str) -> SplitResult:
     return parts
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is left of requests' own class, with its jar of cookies and its dictionary."""
+
+    request: Any
+    raw: Any
+
+    @property
+    def status_code(self) -> int:
+        return int(self.raw.status)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        headers: Mapping[str, str] = self.raw.headers
+        return headers
+
+
 def _new_adapter(context: ssl.SSLContext | None) -> HTTPAdapter:
-    import requests
     from requests.adapters import HTTPAdapter
-    from requests.structures import CaseInsensitiveDict
 
     class Adapter(HTTPAdapter):
-        """Trusts what ``context`` trusts, instead of a bundle of its own."""
+        """Trusts what ``context`` trusts, instead of a bundle of its own; remembers what is the same for each request
+        to a host, and makes of an answer no more than is looked at: both cost as much as the exchange itself."""
 
         def init_poolmanager(self, *args: Any, **more: Any) -> None:
+            self._pools: dict[tuple[str, ...], Any] = {}
             super().init_poolmanager(*args, **more, ssl_context=context)
             sends_files(self.poolmanager)
 
@@ -467,13 +492,21 @@ def _new_adapter(context: ssl.SSLContext | None) -> HTTPAdapter:
             manager = super().proxy_manager_for(proxy, **more, ssl_context=context)
             return manager if known else sends_files(manager)
 
-        def build_response(self, req: Any, resp: Any) -> requests.Response:
-            # What requests does here, but for the jar of cookies, which costs as much as all the rest and is not read.
-            response = requests.Response()
-            response.status_code = resp.status
-            response.headers = CaseInsensitiveDict(resp.headers)
-            response.raw, response.url, response.request = resp, req.url, req
-            return response
+        def get_connection_with_tls_context(
+            self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+        ) -> Any:
+            key = (*request.url.split("/", 3)[:3], *(proxies or {}).values())
+            pool = self._pools.get(key)
+            if pool is None or pool.pool is None:  # its manager closes the pools that were used least
+                pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+                self._pools[key] = pool
+            return pool
+
+        def request_url(self, request: Any, proxies: Any) -> str:
+            return super().request_url(request, proxies) if proxies else str(request.path_url)
+
+        def build_response(self, req: Any, resp: Any) -> Any:
+            return _Answer(req, resp)
 
         def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
             conn.cert_reqs = "CERT_REQUIRED"

@@ -244,7 +244,7 @@ def test_retry_after_is_honoured_in_seconds_and_as_a_date() -> None:
 
     class Answered:
         def __init__(self, headers: dict[str, str]) -> None:
-            self.headers, self.status_code = headers, 429
+            self.headers, self.status = headers, 429
 
     def waits(headers: dict[str, str]) -> float | None:
         return Response(Answered(headers), "http://x", lambda _: TransportError("")).retry_after
