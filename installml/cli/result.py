@@ -250,7 +250,8 @@ def _list(result: r.ListResult, _: Look) -> Lines:
 
 def _install(result: r.InstallResult, _: Look) -> Lines:
     state = "is installed already" if result.unchanged else "installed" if result.path else "would be installed"
-    yield f"{result.name} {result.version} {state} ({format_size(result.size)})"
+    part = f"{format_size(result.partial.size)} of " if result.partial else ""
+    yield f"{result.name} {result.version} {state} ({part}{format_size(result.size)})"
     if result.partial:
         yield f"partial: {_partial(result.partial)}"
     yield from card(

@@ -27,7 +27,7 @@ _LISTED = 20
 
 
 class NothingSelected(UsageError):
-    """What was asked for is no part of the package; lists what there is."""
+    """What was asked for is no part of the package; the hint lists what there is."""
 
     reference = "nothing-selected"
 
@@ -116,7 +116,9 @@ def _by_glob(package: Package, wish: Wish, origin: str) -> set[str]:
     meant = {path for path in paths if matches(path, wish.only)}
     if not meant:
         raise NothingSelected(
-            f"no file of {origin} is meant by {' or '.join(wish.only)}; it has {_listing(paths)}", subject=origin
+            f"no file of {origin} is meant by {' or '.join(wish.only)}",
+            hint=f"It has {_listing(paths)}; all of them: installml info {origin}",
+            subject=origin,
         )
     return meant
 
@@ -124,9 +126,10 @@ def _by_glob(package: Package, wish: Wish, origin: str) -> set[str]:
 def _by_checkpoint(package: Package, name: str, origin: str) -> set[str]:
     checkpoints = checkpoints_of(package)
     if name not in checkpoints:
-        there = f"it has {_listing(checkpoints)}" if checkpoints else "it has none"
-        hint = "" if checkpoints else f"Choose files: --only GLOB; see them with: installml info {origin}"
-        raise NothingSelected(f"{origin} has no checkpoint {name!r}; {there}", hint=hint, subject=origin)
+        named = f"It has {_listing(checkpoints)}; name one: --checkpoint {next(iter(checkpoints), '')}"
+        unnamed = f"It names none. Choose files: --only GLOB; see them with: installml info {origin}"
+        hint = named if checkpoints else unnamed
+        raise NothingSelected(f"{origin} has no checkpoint {name!r}", hint=hint, subject=origin)
     others = tuple(glob for globs in checkpoints.values() for glob in globs)
     paths = [file.path for file in package.files]
     return {path for path in paths if matches(path, checkpoints[name]) or not matches(path, others)}

@@ -152,15 +152,17 @@ def test_a_glob_that_means_every_file_is_the_whole(there: str, session: Session)
 
 
 def test_what_means_nothing_fetches_nothing(there: str, registry: RunningRegistry, session: Session) -> None:
-    with Asked(registry) as asked, pytest.raises(NothingSelected, match=r"q8/model\.bin"):
+    with Asked(registry) as asked, pytest.raises(NothingSelected) as caught:
         pull(there, only="*.gguf", session=session)
+    assert "q8/model.bin" in caught.value.hint
     assert asked.blobs == []
     assert not session.home.exists()
 
 
 def test_an_unknown_checkpoint_names_the_known_ones(there: str, session: Session) -> None:
-    with pytest.raises(NothingSelected, match="has no checkpoint 'q16'; it has q4, q8"):
+    with pytest.raises(NothingSelected, match="has no checkpoint 'q16'") as caught:
         install(there, checkpoint="q16", session=session)
+    assert "It has q4, q8" in caught.value.hint
     assert not session.home.exists()
 
 

@@ -69,7 +69,7 @@ def test_the_rest_is_said_to_be_the_whole(run: Run, there: str) -> None:
     ("words", "said"),
     [
         (("--only", "*.gguf"), "q4.bin"),
-        (("--checkpoint", "q16"), "it has q4, q8"),
+        (("--checkpoint", "q16"), "hint: It has q4, q8"),
         (("--only", "q4.bin", "--checkpoint", "q4"), "not both"),
     ],
     ids=["no file", "no checkpoint", "both"],
