@@ -200,7 +200,7 @@ def require_whole(place: object, root: Descriptor, reference: Reference | str) -
     if left:
         name = _typed(reference)
         raise PackagePartial(
-            f"{name} is here in part: {left} of its blobs were left out",
+            f"{name} is here in part, without {left} of its blobs",
             hint=f"Fetch the rest: installml pull {name}",
             subject=name,
         )

@@ -115,9 +115,10 @@ def _by_glob(package: Package, wish: Wish, origin: str) -> set[str]:
     paths = [file.path for file in package.files]
     meant = {path for path in paths if matches(path, wish.only)}
     if not meant:
+        theirs = [path for path in paths if not path.startswith(f"{OWN_FOLDER}/")]
         raise NothingSelected(
             f"no file of {origin} is meant by {' or '.join(wish.only)}",
-            hint=f"It has {_listing(paths)}; all of them: installml info {origin}",
+            hint=f"It has {_listing(theirs)}; all of them: installml info {origin}",
             subject=origin,
         )
     return meant
