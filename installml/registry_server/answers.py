@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..digest import CHUNK, Digest
 from ..errors import InstallMLError
-from .zerocopy import MESSAGE, offered
+from .zerocopy import MESSAGE, disconnected, offered
 
 __all__ = ["BlobResponse", "Refusal", "Span", "content_headers", "link_next", "parse_content_range", "parse_range"]
 
@@ -144,7 +144,7 @@ class BlobResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        gone = asyncio.ensure_future(_disconnected(receive))
+        gone = asyncio.ensure_future(disconnected(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await (self._send_pieces if offered(scope) else self._send_blocks)(send, gone)
@@ -175,8 +175,3 @@ class BlobResponse(Response):
                 return  # the file is shorter than it was: ending early tells the client that this is not all
             left -= len(block)
             await send({"type": "http.response.body", "body": block, "more_body": left > 0})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

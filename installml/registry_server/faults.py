@@ -541,15 +541,14 @@ async def _cut(
 
     async def cutting(message: Message) -> None:
         nonlocal left
-        if message["type"] != "http.response.body":
+        body = message.get("body", b"")
+        if message["type"] != "http.response.body" or len(body) < left:
+            left -= len(body)
             await send(message)
             return
-        body = message.get("body", b"")
         await send({**message, "body": body[:left], "more_body": True})
-        left -= len(body)
-        if left <= 0:
-            await _end(how, scope, receive)
-            raise _Cut
+        await _end(how, scope, receive)
+        raise _Cut
 
     try:
         await inner(scope, receive, cutting)

@@ -18,7 +18,7 @@ import h11
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["MESSAGE", "ZeroCopy", "offered", "ordinary"]
+__all__ = ["MESSAGE", "ZeroCopy", "disconnected", "offered", "ordinary"]
 
 MESSAGE = "http.response.zerocopysend"
 _BLOCK = 1 << 20  # bytes at once where the kernel cannot do it
@@ -34,6 +34,12 @@ def ordinary(scope: Scope) -> Scope:
     if not offered(scope):
         return scope
     return {**scope, "extensions": {name: value for name, value in scope["extensions"].items() if name != MESSAGE}}
+
+
+async def disconnected(receive: Receive) -> None:
+    """Wait until the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Piece:
@@ -65,7 +71,9 @@ class ZeroCopy:
                 return
             if scope["method"] != "HEAD":
                 await _send_file(protocol, message["file"], message["offset"], message["count"])
-            if not (message.get("more_body", False) or protocol.transport.is_closing()):
+            if protocol.transport.is_closing():
+                await disconnected(receive)  # or uvicorn wonders why the answer is not complete
+            elif not message.get("more_body", False):
                 await send({"type": "http.response.body"})
 
         extensions = {**(scope.get("extensions") or {}), MESSAGE: {}}
@@ -101,7 +109,6 @@ async def _hand_over(protocol: Any, file: BinaryIO, offset: int, count: int) -> 
         sent = 0
     if sent < count:  # or the file is shorter than it was
         protocol.transport.close()
-        await asyncio.sleep(0)  # uvicorn hears of it, and does not wonder why the answer is not complete
 
 
 async def _read_and_write(protocol: Any, file: BinaryIO, offset: int, count: int) -> int:

@@ -159,3 +159,13 @@ def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged(faul
     expect(place.ask("GET", BLOB), 200)
     assert options
     assert all(options)
+
+
+@pytest.mark.parametrize("fault", [Truncate(len(DATA) + 1), Reset(len(DATA) + 1)], ids=["truncate", "reset"])
+def test_an_answer_that_is_shorter_than_the_cut_is_left_alone(
+    faulty: Start, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    place, registry = faulty(fault)
+    assert received(place, registry) == (DATA, None)
+    assert place.ask("GET", BLOB).body == DATA
+    assert caplog.messages == []
