@@ -75,6 +75,7 @@ def _copied(place: Source, root: Descriptor, tag: str, source: str, destination:
             jobs=session.jobs,
             limit=session.limit,
             part_size=session.part_size,
+            tuning=session.tuning,
             on_event=session.on_event,
         )
     manifest = read_manifest(place, root)

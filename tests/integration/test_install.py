@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -31,13 +30,14 @@ from installml.digest import Digest
 from installml.errors import InstallMLError, IntegrityError, NotFound, RecipeInvalid, UsageError
 from installml.machines.errors import HardwareUnfit
 from installml.machines.machine import Gpu, Machine
-from installml.registry.errors import ConnectionLost
+from installml.registry.errors import ConnectionLost, ServerFailed
 from installml.registry_server import Faults, RunningRegistry, start
-from installml.registry_server.faults import Flip, Reset, Rule, Status, Truncate
+from installml.registry_server.faults import Fault, Flip, Reset, Rule, Stall, Status, Truncate
 from installml.runtime.errors import LockInvalid, NoSolution, WheelsMissing
 from installml.spec.media import LOCK_PATH
 from installml.spec.runtime import RuntimeManifest
 from installml.testing import package_bytes
+from installml.transfer.download import Tuning
 from tests.unit.api.kit import Asked, make_model, make_session, snapshot
 
 OLD, NEW = (random.Random(seed).randbytes(200_000) for seed in (1, 2))
@@ -213,37 +213,51 @@ def test_what_is_here_installs_without_a_network(
 # -- interrupted ----------------------------------------------------------------------------------------------------
 
 WEIGHTS = f"/blobs/{Digest.of(NEW)}$"
-BROKEN = [
-    ("flipped", Flip(1000), IntegrityError, 3),
-    ("cut", Truncate(1000), ConnectionLost, 1),
-    ("reset", Reset(100_000), ConnectionLost, 1),
-    ("refused", Status(500), InstallMLError, 1),
-]
+PASSING = {"cut": Truncate(1000), "reset": Reset(100_000), "refused": Status(500), "silent": Stall(1000)}
+LASTING: dict[str, tuple[Fault, type[InstallMLError], int]] = {
+    "flipped": (Flip(1000), IntegrityError, 3),
+    "cut": (Truncate(1000), ConnectionLost, 1),
+    "reset": (Reset(100_000), ConnectionLost, 1),
+    "refused": (Status(500), ServerFailed, 1),
+    "silent": (Stall(1000), ConnectionLost, 1),
+}
 
 
-@pytest.mark.parametrize(("fault", "error", "code"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
-def test_what_breaks_on_the_way_leaves_the_previous_version_in_use_and_the_next_attempt_ends_it(
-    fault: object, error: type[InstallMLError], code: int, publish: Callable[..., str], session: Session,
+def impatient(session: Session) -> Session:
+    """The same session, which soon gives up."""
+    return replace(session, tuning=Tuning(patience=0.2, stall=0.1))
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_what_breaks_on_the_way_and_passes_is_not_noticed(
+    fault: Fault, publish: Callable[..., str], session: Session, tmp_path: Path
+) -> None:
+    with start(tmp_path / "registry", faults=Faults(Rule(fault, method="GET", path=WEIGHTS, times=2))) as registry:
+        assert install(publish(registry, NEW), session=replace(session, tuning=Tuning(stall=0.1))).unchanged is False
+    assert weights_in_use(session) == NEW
+    assert list((session.home / "ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize(("fault", "error", "code"), LASTING.values(), ids=LASTING.keys())
+def test_what_breaks_on_the_way_and_lasts_leaves_the_previous_version_in_use_until_it_has_passed(
+    fault: Fault, error: type[InstallMLError], code: int, publish: Callable[..., str], session: Session,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    faults = Faults(Rule(fault, method="GET", path=WEIGHTS, times=6))  # type: ignore[arg-type]  # six times: the most
-    with start(tmp_path / "registry", faults=faults) as registry:
+    with start(tmp_path / "registry", faults=Faults(Rule(fault, method="GET", path=WEIGHTS))) as registry:
         install(publish(registry, OLD), session=session)
         before = list(session.installed.records()), snapshot(session.installed.folder)
         reference = publish(registry, NEW)
         with pytest.raises(error) as caught:
-            install(reference, session=session)
-        assert caught.value.exit_code == code
-        assert caught.value.hint
+            install(reference, session=impatient(session))
+        assert (caught.value.exit_code, bool(caught.value.hint)) == (code, True)
         assert (list(session.installed.records()), snapshot(session.installed.folder)) == before
         assert not session.store.blobs.path(Digest.of(NEW)).exists()
-        assert list((session.home / "ingest").iterdir()) == []
         assert cache_verify(session=session).damaged == ()
-        for _ in range(6):  # until the registry has recovered
-            with contextlib.suppress(InstallMLError):
-                install(reference, session=session)
-        assert install(reference, session=session).unchanged
+        port = registry.port
+    with start(tmp_path / "registry", port=port):
+        assert install(reference, session=session).unchanged is False
         assert weights_in_use(session) == NEW
+        assert list((session.home / "ingest").iterdir()) == []
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"x" + data[1:]])

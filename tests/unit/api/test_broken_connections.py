@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from installml.errors import NotFound
 from installml.registry.errors import ConnectionLost
 from installml.registry_server import start
 from installml.registry_server.faults import Fault, Faults, Reset, Rule, Truncate
+from installml.transfer.download import Tuning
 
 REFERENCE = "{}/acme/weights:1.0.0"
 
@@ -54,7 +56,7 @@ def test_a_connection_that_always_breaks_fails_and_leaves_no_ref(tmp_path: Path,
     with start(tmp_path / "registry", faults=faults) as registry:
         reference = REFERENCE.format(registry.address)
         push(model, tag=reference, session=session_at(tmp_path / "a"))
-        mine = session_at(tmp_path / "b")
+        mine = replace(session_at(tmp_path / "b"), tuning=Tuning(patience=0.5))
         with pytest.raises(ConnectionLost):
             pull(reference, session=mine)
         with pytest.raises(NotFound):
