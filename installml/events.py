@@ -18,6 +18,7 @@ __all__ = [
     "Notice",
     "Phase",
     "Waiting",
+    "heard",
     "ignore",
 ]
 
@@ -119,3 +120,8 @@ Listener = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """Listen to nothing."""
+
+
+def heard(listener: Listener) -> bool:
+    """Return whether what ``listener`` is told may reach somebody: not when it is ``ignore`` or says it is silent."""
+    return listener is not ignore and not getattr(listener, "silent", False)

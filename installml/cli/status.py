@@ -50,7 +50,10 @@ class Silence:
 
     Attributes:
         tally: What was done so far; an interruption tells it.
+        silent: What must be heard waits for another listener (``events.heard``).
     """
+
+    silent = True
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.tally = Tally()

@@ -23,10 +23,12 @@ LIVES: Mapping[str, tuple[str, float]] = {
     "uploads": ("*.url", _DAY),
     "digests": ("*.json", 90 * _DAY),
     "transfers": ("*.tmp", _DAY),
+    "unsynced": ("notice.*", 90 * _DAY),
 }
 """By folder: which files have a life, and how many seconds after their last change it ends. Addresses of uploads that
 were cut off are worth nothing after a day (``registry.leftovers``), digests of a model folder are read again when they
-lack (``packing.memory``), and no record of a transfer takes that long to write (``api.background``)."""
+lack (``packing.memory``), and no record of a transfer takes that long to write (``api.background``).
+What nobody was there to hear in three months (``store.recovery``) is of no use."""
 
 _UNFINISHED = re.compile(r"\..*\.([A-Za-z0-9]{1,20})-(\d{1,10})-[0-9a-f]{8}")
 """Names that ``files.unique_suffix`` makes, of what is not whole yet."""

@@ -63,7 +63,7 @@ class Owed:
         return self._path("distrusted", digest).exists()
 
     def compare(self, digest: Digest, stopped: Callable[[], bool]) -> str | None:
-        """Compare a blob with its own digest; set it aside when it is wrong.
+        """Compare a blob with its own digest.
 
         Args:
             digest: The blob.
@@ -83,7 +83,7 @@ class Owed:
         except FileNotFoundError:
             return MISSING
         except (IntegrityError, OSError):
-            return self._blobs.check(digest, quarantine=True)
+            return self._blobs.check(digest)
 
     def _path(self, folder: str, digest: Digest) -> Path:
         return self._state / folder / f"{digest.algorithm}-{digest.hex}"

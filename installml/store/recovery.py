@@ -11,13 +11,14 @@ from pathlib import Path
 
 from ..digest import Digest
 from ..errors import InstallMLError, IntegrityError
-from ..events import Listener, Notice, Phase, ignore
+from ..events import Listener, Notice, Phase, heard, ignore
 from .blobs import MISSING
 from .disk import DiskStore
-from .gc import reachable
 from .installed import InstalledStore
 
-__all__ = ["recover", "settle", "settling"]
+__all__ = ["recover", "settle", "settling", "tell"]
+
+_MOST_TOLD = 4096  # characters of one notice
 
 
 def recover(store: DiskStore, *, on_event: Listener = ignore) -> list[Digest]:
@@ -37,22 +38,36 @@ def recover(store: DiskStore, *, on_event: Listener = ignore) -> list[Digest]:
         StoreError: Something is damaged and this user may not set it aside.
     """
     damaged: list[Digest] = []
-    for folder in store.unsynced.lost():
+    lost, waiting = store.unsynced.look()
+    for folder in lost:
         with _alone(folder):
             entries = store.unsynced.entries(folder)
             digests = sorted({digest for _, digest in entries})
             if digests:
                 on_event(Phase("checking", "what was stored before this machine stopped", len(digests)))
-            found = {digest: reason for digest in digests if (reason := store.blobs.check(digest, quarantine=True))}
+            found = {digest: reason for digest in digests if (reason := store.blobs.check(digest))}
+            for digest in (digest for digest, reason in found.items() if reason != MISSING):
+                store.unsynced.announce(
+                    f"{digest.short} was not wholly on the disk when this machine stopped; it is set aside"
+                )
+                store.blobs.check(digest, quarantine=True)
             if found:
-                for digest in (digest for digest, reason in found.items() if reason != MISSING):
-                    on_event(
-                        Notice(f"{digest.short} was not wholly on the disk when this machine stopped; it is set aside")
-                    )
-                _withdraw(store, found, "was damaged when this machine stopped", on_event)
+                _withdraw(store, found, "was damaged when this machine stopped")
             store.unsynced.strike(folder, (name for name, _ in entries))
         damaged += found
+    if lost or waiting:
+        tell(store, on_event)
     return damaged
+
+
+def tell(store: DiskStore, on_event: Listener) -> None:
+    """Tell the user what was found, once; when nobody listens it waits for somebody who does."""
+    if not heard(on_event):
+        return
+    for path in store.unsynced.look()[1]:
+        with contextlib.suppress(OSError):
+            on_event(Notice(path.read_text(errors="replace")[:_MOST_TOLD]))
+            path.unlink()
 
 
 @contextlib.contextmanager
@@ -88,17 +103,21 @@ def settle(
         The blobs that proved wrong, and what is wrong with them.
     """
     wrong: dict[Digest, str] = {}
-    for digest in store.owed.digests():
+    owed = store.owed.digests()
+    for digest in owed:
         reason = None if stopped() else store.owed.compare(digest, stopped)
         if reason is None:
             break
         if reason and reason != MISSING:
             wrong[digest] = f"its chunks were what a signed list says, but the whole is not: {reason}"
             store.owed.distrust(digest)
-            on_event(Notice(f"{digest.short} is set aside: {wrong[digest]}"))
+            store.unsynced.announce(f"{digest.short} is set aside: {wrong[digest]}")
+            store.blobs.check(digest, quarantine=True)
         if reason:
-            _withdraw(store, {digest: reason}, "was made of bytes that proved wrong", on_event)
+            _withdraw(store, {digest: reason}, "was made of bytes that proved wrong")
         store.owed.note(digest, False)
+    if owed:
+        tell(store, on_event)
     return wrong
 
 
@@ -127,11 +146,13 @@ def _settle_aside(store: DiskStore, over: threading.Event, on_event: Listener) -
         on_event(Notice(f"digests that are still to be compared could not be: {error.message}"))
 
 
-def _withdraw(store: DiskStore, damaged: Mapping[Digest, str], why: str, on_event: Listener) -> None:
+def _withdraw(store: DiskStore, damaged: Mapping[Digest, str], why: str) -> None:
     """Remove the installed models that need something damaged, and say what is to be fetched again.
 
     What is missing counts as well: a check that was killed here has set it aside already.
     """
+    from .gc import reachable  # every verb comes by here, and almost never so far
+
     installed = InstalledStore(store.root)
     for record in list(installed.records()):
         try:
@@ -139,5 +160,5 @@ def _withdraw(store: DiskStore, damaged: Mapping[Digest, str], why: str, on_even
         except IntegrityError:  # one of its manifests is damaged: what it names cannot be known
             needs = set(damaged)
         if not needs.isdisjoint(damaged):
+            store.unsynced.announce(f"{record.reference} {why}: install it again")
             installed.remove(record)
-            on_event(Notice(f"{record.reference} {why}: install it again"))

@@ -13,11 +13,11 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..digest import Digest, DigestInvalid
-from .files import disk_errors, fsync_folder, make_folder
+from .files import disk_errors, fsync_folder, make_folder, unique_suffix, write_whole
 from .host import Host, Owner
 
 __all__ = ["SETTLED_AFTER", "Unsynced"]
@@ -25,6 +25,7 @@ __all__ = ["SETTLED_AFTER", "Unsynced"]
 SETTLED_AFTER = 60.0
 """Seconds after which bringing a blob to the disk costs little: Linux by itself writes back what is older than 30 s."""
 
+_NOTICE = "notice."
 _FOREIGN_LIFE = 24 * 3600.0  # seconds until somebody else looks after what another machine has left
 
 
@@ -87,7 +88,7 @@ class Unsynced:
             at_once: Also what processes that are gone have listed a moment ago; that may take seconds a gigabyte.
         """
         long_ago = self._host.clock() - SETTLED_AFTER
-        for folder, owner in self._lists():
+        for folder, owner in self._lists(_names(self._folder)):
             if not self._host.same_boot(owner):
                 continue
             before = float("inf") if at_once and not self._host.runs(owner) else long_ago
@@ -124,17 +125,27 @@ class Unsynced:
                 (folder / name).unlink(missing_ok=True)
             folder.rmdir()
 
-    def lost(self) -> list[Path]:
-        """Return the lists of boots that are over: what they name must be hashed before anybody uses it.
+    def look(self) -> tuple[list[Path], list[Path]]:
+        """Look what is to be done before anybody uses the store; one listing of a folder, which is mostly not there.
 
-        A list of another machine counts after a day: until then that machine itself may look after it.
+        Returns:
+            The lists of boots that are over: what they name must be hashed before anybody uses it. A list of another
+            machine counts after a day: until then that machine itself may look after it. And what ``announce`` has
+            written down and nobody has been told, in its order.
         """
         old = self._host.clock() - _FOREIGN_LIFE
-        return [
+        names = _names(self._folder)
+        lost = [
             folder
-            for folder, owner in self._lists()
+            for folder, owner in self._lists(names)
             if not self._host.same_boot(owner) and (owner.host == self._host.name or _modified(folder) < old)
         ]
+        return lost, [self._folder / name for name in names if name.startswith(_NOTICE)]
+
+    def announce(self, text: str) -> None:
+        """Write down what the user must hear of, before it is done: it is told once, whoever is killed meanwhile."""
+        name = f"{_NOTICE}{int(self._host.clock() * 1000):015d}.{next(self._count):06d}.{unique_suffix()}"
+        write_whole(self._folder / name, text.encode())
 
     def entries(self, folder: Path) -> list[tuple[str, Digest]]:
         """Return the entries of a list: file name and blob."""
@@ -144,8 +155,8 @@ class Unsynced:
                 found.append((name, Digest.parse(name.partition(".")[0].replace("-", ":", 1))))
         return found
 
-    def _lists(self) -> Iterator[tuple[Path, Owner]]:
-        for name in _names(self._folder):
+    def _lists(self, names: Iterable[str]) -> Iterator[tuple[Path, Owner]]:
+        for name in names:
             owner = Owner.parse(name)
             if owner is not None:
                 yield self._folder / name, owner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from installml.cli.status import Silence
 from installml.digest import Digest
 from installml.errors import StoreUnusable
 from installml.events import Event, Notice
@@ -309,3 +311,82 @@ def test_who_may_only_read_checks_each_time(open_folder: Path, as_nobody: Callab
 def test_this_machine_knows_its_boot() -> None:
     assert boot_id() == boot_id()
     assert boot_id().isalnum()
+
+
+# -- what the user hears ----------------------------------------------------------------------------------------------
+
+
+def damage(root: Path) -> DiskStore:
+    """Return the store after a crash that has damaged a blob."""
+    ruin(push(boot(root, 1)), b"")
+    return boot(root, 2)
+
+
+def test_what_nobody_listened_to_waits_for_somebody_who_does(root: Path) -> None:
+    recover(damage(root))
+    heard = Heard()
+    recover(boot(root, 2), on_event=heard)
+    assert [notice.partition(" ")[0] for notice in heard.notices] == [BLOB.digest.short]
+
+
+def test_a_silent_screen_is_nobody(root: Path) -> None:
+    recover(damage(root), on_event=Silence())
+    heard = Heard()
+    recover(boot(root, 2), on_event=heard)
+    assert len(heard.notices) == 1
+
+
+def test_what_was_told_is_not_told_again(root: Path) -> None:
+    recover(damage(root), on_event=Heard())
+    heard = Heard()
+    recover(boot(root, 2), on_event=heard)
+    assert heard.events == []
+    assert lists(boot(root, 2)) == []
+
+
+def test_who_is_killed_before_it_tells_leaves_it_to_the_next(root: Path) -> None:
+    def killed(event: Event) -> None:
+        if isinstance(event, Notice):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recover(damage(root), on_event=killed)
+    heard = Heard()
+    recover(boot(root, 2), on_event=heard)
+    assert len(heard.notices) == 1
+
+
+def test_who_is_killed_after_an_installed_model_went_tells_of_it_all_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = install(boot(root, 1))
+    ruin(record.path / "model.bin", b"")
+    remove = InstalledStore.remove
+
+    def killed(self: InstalledStore, record: Record) -> None:
+        remove(self, record)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InstalledStore, "remove", killed)
+    with pytest.raises(KeyboardInterrupt):
+        recover(boot(root, 2), on_event=Heard())
+    monkeypatch.undo()
+    heard = Heard()
+    recover(boot(root, 2), on_event=heard)
+    assert any("install it again" in notice for notice in heard.notices)
+
+
+def test_a_start_looks_once_at_one_folder(root: Path) -> None:
+    store = boot(root, 2)
+    root.mkdir()
+    looked: list[str] = []
+
+    def audit(event: str, args: tuple[object, ...]) -> None:
+        if looking and event in {"open", "os.scandir", "os.listdir"} and str(root) in str(args[0]):
+            looked.append(event)
+
+    looking = True
+    sys.addaudithook(audit)
+    recover(store, on_event=Heard())
+    looking = False
+    assert looked == ["os.scandir"]
