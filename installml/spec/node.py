@@ -15,6 +15,8 @@ from ..errors import InstallMLError
 
 __all__ = ["Node"]
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
 T = TypeVar("T")
 MAX_VIOLATIONS = 100
 
@@ -110,7 +112,7 @@ class Node:
             self.fail(f"has {len(value)} characters, at most {most} are allowed")
         elif pattern and not re.fullmatch(pattern, value):
             self.fail(f"{value[:80]!r} is not {noun or 'of the form ' + pattern}")
-        elif not pattern and any(ord(c) < 32 and c not in "\n\r\t" for c in value):
+        elif not pattern and _CONTROL.search(value):
             self.fail("contains control characters")
         else:
             return str(value)

@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 from ..digest import CHUNK, Digest, DigestInvalid, Readable, VerifyingReader, hash_stream
 from ..errors import IntegrityError, NotFound, SourceChanged
 from ..spec.descriptor import Descriptor
-from .files import disk_errors, fsync_folder, link_whole, make_folder, unique_suffix
+from .files import disk_errors, fsync_folder, in_folder, link_whole, make_folder, unique_suffix
 from .host import Host
 from .partial import Partial
 from .partials import Partials
@@ -175,9 +175,9 @@ class BlobFolder:
     @contextlib.contextmanager
     def staging(self, label: str) -> Iterator[tuple[Path, Callable[[bytes], None]]]:
         """Yield a fresh file of ours and a way to write to it; it is removed unless it was moved away."""
-        path = make_folder(self.ingest_folder) / f"{label}.{unique_suffix()}"
+        path = self.ingest_folder / f"{label}.{unique_suffix()}"
         with disk_errors(path):
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            handle = in_folder(self.ingest_folder, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
 

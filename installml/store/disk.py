@@ -94,9 +94,9 @@ class DiskStore:
         Raises:
             StoreUnusable: The place is a file, read-only, or not ours.
         """
-        make_folder(self.root)
         mark = self.root / "oci-layout"
         if not mark.exists():
+            make_folder(self.root)
             self.write(mark, LAYOUT_MARK)
 
     def write(self, path: Path, data: bytes) -> None:

@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import DiskFull, InstallMLError, StoreUnusable
 
@@ -32,6 +33,7 @@ __all__ = [
     "free_space",
     "fsync_folder",
     "full",
+    "in_folder",
     "is_full",
     "link_whole",
     "make_folder",
@@ -57,6 +59,7 @@ _KEEP_SIZE = 1  # linux/falloc.h: FALLOC_FL_KEEP_SIZE
 _FICLONERANGE = 0x4020940D  # linux/fs.h: _IOW(0x94, 13, struct file_clone_range)
 _BLOCK = 4096  # what file systems that share extents align to, at least
 _AT_ONCE = 1 << 26
+_T = TypeVar("_T")
 _TRIES = 50
 """Times that a folder is made again which somebody else removes because it is empty (``remove_empty``)."""
 
@@ -262,6 +265,21 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def in_folder(folder: Path, step: Callable[[], _T]) -> _T:
+    """Return what ``step`` returns, which needs ``folder``: that is made only where it proves missing.
+
+    Raises:
+        StoreError: The folder cannot be made.
+        OSError: What ``step`` raised.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return step()
+        except FileNotFoundError:  # or somebody removed it, because it was empty
+            make_folder(folder)
+    return step()
+
+
 def fsync_folder(path: Path) -> None:
     """Make the folder's entries survive a power cut; file systems that refuse to fsync folders are left alone."""
     with contextlib.suppress(OSError):
@@ -308,14 +326,7 @@ def link_whole(staging: Path, path: Path, *, durable: bool = True) -> None:
         durable: Whether the new name must survive a power cut that comes right afterwards.
     """
     with disk_errors(path):
-        for left in reversed(range(_TRIES)):
-            make_folder(path.parent)
-            try:
-                staging.replace(path)
-                break
-            except FileNotFoundError:  # somebody removed the empty folder between the two steps
-                if not left:
-                    raise
+        in_folder(path.parent, lambda: staging.replace(path))
     if durable:
         fsync_folder(path.parent)
 
