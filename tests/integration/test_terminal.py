@@ -5,7 +5,6 @@ The transfers wait in the middle because the registry falls silent there; nothin
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -24,6 +23,7 @@ import pytest
 import installml
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.faults import Faults, Rule, Stall
+from tests.unit.registry_server.kit import until
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -229,9 +229,7 @@ def test_a_pull_in_the_background_that_is_killed_is_told_as_dead(pull: Callable[
     child.close()
     (shown,) = run(tmp_path, "ps")["transfers"]
     os.kill(shown["pid"], signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        while Path(f"/proc/{shown['pid']}/stat").exists() and run(tmp_path, "ps")["transfers"][0]["state"] == "running":
-            pass
+    until(lambda: run(tmp_path, "ps", "--all")["transfers"][0]["state"] != "running")
     assert run(tmp_path, "ps", "--all")["transfers"][0]["state"] == "died"
 
 
@@ -244,8 +242,14 @@ def test_a_window_that_gets_narrower_has_no_remains_of_older_frames(
         return subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=True).stdout
 
     def seen(pattern: str) -> list[str]:
-        while not re.search(pattern, text := tmux("capture-pane", "-p"), re.DOTALL):
-            pass
+        text = ""
+
+        def there() -> bool:
+            nonlocal text
+            text = tmux("capture-pane", "-p")
+            return re.search(pattern, text, re.DOTALL) is not None
+
+        until(there)
         return [line for line in text.splitlines() if line]
 
     command = [*PROGRAM, "pull", f"{world[0].address}/acme/llm:1"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.contract.registry_protocol.place import Wire
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 _PROGRAM = """
 import sys
