@@ -61,18 +61,17 @@ class Landing:
             ours = self._claimed.lacking(Extent(offset, offset + len(block)))
             for piece in ours:
                 self._claimed.add(piece)
+            fresh = sum(map(self._seen.add, ours))
         with self._pen:
             for start, stop in ours:
                 self._assembly.write(start, block[start - offset : stop - offset])
+        if fresh:
+            self._report(fresh)  # before anybody can take the blob for whole: no byte is told of after its end
         with self._changed:
-            fresh = 0
             for piece in ours:
                 self._written.add(piece)
-                fresh += self._seen.add(piece)
             if ours and ours[0].start <= self._awaited:
                 self._changed.notify_all()
-        if fresh:
-            self._report(fresh)
         return fresh
 
     def keep(self, extent: Extent) -> None:

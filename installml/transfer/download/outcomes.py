@@ -80,7 +80,7 @@ class Outcomes:
             host = self._places.origin
             return ConnectionLost(f"{host} ended its answer too early", subject=host)
         for other in blob.running:  # what was asked for twice has come
-            if not blob.landing.missing(Extent(other.position, other.stop)):
+            if other.span is not None and not blob.landing.missing(Extent(other.position, other.stop)):
                 other.abort()
         return error if lacking or not _passing(error, moved=True) else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import deque
 from collections.abc import Iterable
 
@@ -25,6 +24,8 @@ class Speeds:
     @property
     def usual(self) -> float:
         """Bytes a second of one connection, the median of the last finished parts; 0 before the first."""
+        import statistics  # with fractions and decimals behind it: not for a pull with nothing to fetch
+
         return statistics.median(self._finished) if self._finished else 0.0
 
     def ended(self, run: Run, now: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,18 +13,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installml.digest import Digest
-from installml.errors import DigestMismatch, Interrupted, NotFound, SizeMismatch
-from installml.events import BlobChecked, BlobProgress, BlobStarted, Event, Waiting
+from installml.errors import Interrupted, NotFound
+from installml.events import BlobChecked, BlobProgress, BlobStarted, Waiting
 from installml.registry.errors import (
     BlobUnknown,
     ConnectionLost,
     ConnectionRefused,
-    RangesUnsupported,
     RateLimited,
     ServerFailed,
     TimedOut,
@@ -33,103 +30,31 @@ from installml.registry.errors import (
 )
 from installml.registry.http import HttpClient, Network
 from installml.registry.repository import Registry
-from installml.spec.chunks import ChunkIndex
 from installml.spec.descriptor import Descriptor
 from installml.spec.extents import Extent
-from installml.store.disk import DiskRepository, DiskStore
-from installml.store.protocol import Assembly
-from installml.transfer.download import Download, Tuning
 
+from .pulls import (
+    BIG,
+    OTHER,
+    PART,
+    SMALL,
+    TIMED,
+    TUNING,
+    NoRanges,
+    Pull,
+    Seconds,
+    Store,
+    break_off,
+    first_only,
+    interrupted,
+    name,
+)
 from .shelf import BLOCK, Piece, Shelf, descriptor_of
-
-PART = 100_000
-BIG = random.Random(1).randbytes(1_000_000)
-OTHER = random.Random(2).randbytes(600_000)
-SMALL = [random.Random(number).randbytes(1000 + number) for number in range(3, 8)]
-TUNING = Tuning(part=PART, small=5_000, tick=0.01, hashers=2, random=lambda: 0.0, clock=lambda: 0.0)
-"""Time stands still: nothing is slow, nothing stalls and nothing is measured, however busy the machine is."""
-TIMED = replace(TUNING, clock=time.monotonic)
-
-
-class Store(DiskRepository):
-    """A store in a folder, and what happened to it."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(DiskStore(root), "registry.example", "acme/shelf")
-        self.store.prepare()
-
-    def holds(self, data: bytes) -> bool:
-        path = self.store.blobs.path(descriptor_of(data).digest)
-        return path.exists() and path.read_bytes() == data
-
-    def staged(self) -> list[str]:
-        ingest = self.store.root / "ingest"
-        return [path.name for path in ingest.iterdir() if path.is_dir()] if ingest.exists() else []
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
-
-
-class Pull:
-    """One download and what was told about it."""
-
-    def __init__(self, source: Shelf, store: Store, *, jobs: int = 4, tuning: Tuning = TUNING, **more: object) -> None:
-        self.events: list[Event] = []
-        self.outcomes: dict[Digest, str] = {}
-        self.also: Callable[[Event], None] = lambda event: None
-        self.engine = Download(
-            source,
-            store,
-            jobs=jobs,
-            on_event=self._hear,
-            done=self._done,
-            tuning=tuning,
-            **more,  # type: ignore[arg-type]
-        )
-
-    def _hear(self, event: Event) -> None:
-        self.events.append(event)
-        self.also(event)
-
-    def run(self, *blobs: bytes) -> Pull:
-        self.engine.run([descriptor_of(data) for data in blobs])
-        return self
-
-    def _done(self, descriptor: Descriptor, outcome: str) -> None:
-        self.outcomes[descriptor.digest] = outcome
-
-    def of(self, kind: type[Event]) -> list[Event]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def moved(self) -> Counter[str]:
-        total = Counter[str]()
-        for event in self.events:
-            if isinstance(event, BlobProgress):
-                assert event.advance > 0
-                total[event.digest] += event.advance
-        return total
-
-
-def name(data: bytes) -> str:
-    return str(descriptor_of(data).digest)
-
-
-def first_only(action: Callable[[Piece], None], when: Callable[[Piece], bool]) -> Callable[[Piece], None]:
-    """Do ``action`` at the first block for which ``when`` holds."""
-    done = threading.Event()
-
-    def script(piece: Piece) -> None:
-        if when(piece) and not done.is_set():
-            done.set()
-            action(piece)
-
-    return script
-
-
-def break_off(piece: Piece) -> None:
-    raise ConnectionLost("the line went dead")
 
 
 # -- order ------------------------------------------------------------------------------------------------------------
@@ -261,17 +186,6 @@ def test_whatever_breaks_wherever_the_bytes_are_right_and_told_once(
     pull = Pull(source, store, jobs=data.draw(st.integers(1, 4)), tuning=tuning).run(blob)
     assert store.holds(blob)
     assert pull.moved() == {name(blob): len(blob)}
-
-
-class Seconds:
-    """A clock on which every look takes some time, so that waits pass without waiting."""
-
-    def __init__(self, step: float = 0.5) -> None:
-        self._now = count()
-        self._step = step
-
-    def __call__(self) -> float:
-        return next(self._now) * self._step
 
 
 @pytest.mark.parametrize("size", [len(BIG), 1000])
@@ -512,19 +426,6 @@ def test_a_limit_sees_every_byte_in_small_pieces(store: Store) -> None:
 # -- stopping and going on --------------------------------------------------------------------------------------------
 
 
-def interrupted(source: Shelf, store: Store, error: BaseException, after: int) -> None:
-    pull = Pull(source, store, jobs=2)
-    seen = count()
-
-    def hear(event: Event) -> None:
-        if isinstance(event, BlobProgress) and next(seen) == after:
-            raise error
-
-    pull.also = hear
-    with pytest.raises(type(error)):
-        pull.run(BIG)
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted("stop")])
 def test_after_ctrl_c_only_what_was_in_flight_is_fetched_again(error: BaseException, store: Store) -> None:
     interrupted(Shelf(BIG), store, error, after=60)
@@ -619,15 +520,6 @@ def test_a_failure_cuts_requests_whose_answer_never_begins(store: Store) -> None
 # -- registries without ranges ----------------------------------------------------------------------------------------
 
 
-class NoRanges(Shelf):
-    """Sends the whole blob whatever is asked for, as ``fetch_range`` tells it."""
-
-    def piece(self, data: bytes, extent: Extent) -> Piece:
-        if extent.start:
-            raise RangesUnsupported("it sends all of it")
-        return Piece(data, 0, len(data), self.script)
-
-
 def test_a_registry_that_sends_the_whole_is_read_once_from_the_front(store: Store) -> None:
     source = NoRanges(BIG)
     pull = Pull(source, store, jobs=1).run(BIG)
@@ -682,180 +574,6 @@ def test_ranges_that_cannot_be_believed_are_no_ranges(store: Store) -> None:
     Pull(source, store, jobs=2).run(BIG)
     assert Extent(0, len(BIG)) in source.extents
     assert store.holds(BIG)
-
-
-# -- wrong bytes ------------------------------------------------------------------------------------------------------
-
-
-class Knowing:
-    """What helps a download: an index, who vouches for it, and local bytes."""
-
-    def __init__(self, data: bytes, *, vouched: bool, chunk: int = 30_000, local: bytes = b"") -> None:
-        bounds = [*range(0, len(data), chunk), len(data)]
-        digests = b"".join(blake3(data[at : at + chunk]).digest() for at in bounds[:-1])
-        self._index = ChunkIndex(descriptor_of(data).digest, bounds, digests)
-        self._vouched = vouched
-        self._local = local
-
-    def index(self, blob: Digest) -> ChunkIndex | None:
-        return self._index
-
-    def vouched(self, blob: Digest) -> bool:
-        return self._vouched
-
-    def fill(self, descriptor: Descriptor, assembly: Assembly) -> int:
-        return assembly.write(0, self._local) if self._local else 0
-
-
-def flip(blob: bytes, at: int) -> bytes:
-    return blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :]
-
-
-def damaged(times: int | None, at: int = 555_555) -> Shelf:
-    """Return a shelf on which one byte is wrong, the first ``times`` that it is sent."""
-    source, number = Shelf(BIG), count()
-    wrong = flip(BIG, at)
-
-    def piece(data: bytes, extent: Extent) -> Piece:
-        bad = extent.start <= at < extent.stop and (times is None or next(number) < times)
-        return Piece(wrong if bad else data, extent.start, extent.stop, lambda piece: None)
-
-    source.piece = piece  # type: ignore[method-assign]
-    return source
-
-
-def test_wrong_bytes_are_refused_and_nothing_of_them_is_left(store: Store) -> None:
-    with pytest.raises(DigestMismatch, match=r"registry\.example"):
-        Pull(damaged(None), store).run(BIG)
-    assert not store.holds(BIG)
-    assert store.staged() == []
-
-
-def test_wrong_bytes_of_a_small_blob_are_refused(store: Store) -> None:
-    source = Shelf(SMALL[0])
-    source.content[descriptor_of(SMALL[0]).digest] = flip(SMALL[0], 5)
-    with pytest.raises(DigestMismatch):
-        Pull(source, store).run(SMALL[0])
-    assert not store.holds(SMALL[0])
-
-
-def test_with_an_index_only_the_wrong_chunk_is_fetched_again(store: Store) -> None:
-    source = damaged(1)
-    pull = Pull(source, store, delta=Knowing(BIG, vouched=False)).run(BIG)
-    assert store.holds(BIG)
-    assert source.extents[-1] == Extent(540_000, 570_000)
-    assert pull.moved() == {name(BIG): len(BIG)}
-    assert sum(event.advance for event in pull.events if isinstance(event, BlobChecked)) == len(BIG)
-
-
-def test_a_chunk_that_stays_wrong_is_refused(store: Store) -> None:
-    source = damaged(None)
-    with pytest.raises(DigestMismatch):
-        Pull(source, store, delta=Knowing(BIG, vouched=False)).run(BIG)
-    assert store.staged() == []
-
-
-def test_an_index_that_lies_changes_nothing(store: Store) -> None:
-    """It belongs to other bytes: the blob's own digest decides."""
-    lying = Knowing(BIG, vouched=False)
-    lying._index = replace(lying._index, digests=bytes(len(lying._index.digests)))
-    Pull(Shelf(BIG), store, delta=lying).run(BIG)
-    assert store.holds(BIG)
-
-
-def test_wrong_local_bytes_are_fetched_instead(store: Store) -> None:
-    source = Shelf(BIG)
-    helper = Knowing(BIG, vouched=False, local=bytes(300_000))
-    helper._index = replace(helper._index, blob=Digest.of(b"another"))
-    Pull(source, store, delta=helper).run(BIG)
-    assert store.holds(BIG)
-
-
-def test_right_local_bytes_are_not_fetched(store: Store) -> None:
-    source = Shelf(BIG)
-    pull = Pull(source, store, delta=Knowing(BIG, vouched=False, local=BIG[:300_000])).run(BIG)
-    assert min(source.extents) == Extent(300_000, 400_000)
-    assert store.holds(BIG)
-    assert next(event for event in pull.events if isinstance(event, BlobStarted)).done == 300_000
-
-
-def test_chunks_that_are_vouched_for_are_compared_as_they_land(store: Store) -> None:
-    pull = Pull(Shelf(BIG), store, delta=Knowing(BIG, vouched=True)).run(BIG)
-    assert store.holds(BIG)
-    assert pull.of(BlobChecked) == []
-    assert not next(event for event in pull.events if isinstance(event, BlobStarted)).checked
-    assert pull.moved() == {name(BIG): len(BIG)}
-
-
-def test_a_wrong_chunk_is_fetched_once_more_and_nothing_else(store: Store) -> None:
-    source = damaged(1)
-    Pull(source, store, delta=Knowing(BIG, vouched=True)).run(BIG)
-    assert store.holds(BIG)
-    assert Extent(540_000, 570_000) in source.extents
-    assert sum(extent.size for extent in source.extents) == len(BIG) + 30_000
-
-
-def test_a_vouched_chunk_that_stays_wrong_ends_it_and_the_registry_is_named(store: Store) -> None:
-    with pytest.raises(DigestMismatch, match=r"registry\.example.*blake3"):
-        Pull(damaged(None), store, delta=Knowing(BIG, vouched=True)).run(BIG)
-    assert not store.holds(BIG)
-
-
-def test_local_bytes_are_compared_with_what_is_vouched_for(store: Store) -> None:
-    local = flip(BIG[:300_000], 100_000)
-    source = Shelf(BIG)
-    Pull(source, store, delta=Knowing(BIG, vouched=True, local=local)).run(BIG)
-    assert store.holds(BIG)
-    assert Extent(90_000, 120_000) in source.extents or min(source.extents).start == 90_000
-
-
-def test_vouched_chunks_of_a_registry_without_ranges_are_compared_too(store: Store) -> None:
-    Pull(NoRanges(BIG), store, delta=Knowing(BIG, vouched=True)).run(BIG)
-    assert store.holds(BIG)
-
-
-def test_a_break_within_a_chunk_begins_with_the_chunk(store: Store) -> None:
-    source = Shelf(BIG)
-    source.script = first_only(break_off, lambda piece: piece.position == 50_000)
-    Pull(source, store, jobs=1, delta=Knowing(BIG, vouched=True)).run(BIG)
-    assert source.extents[1].start == 30_000
-    assert store.holds(BIG)
-
-
-class Doubtful(Shelf):
-    """Gives wrong bytes until it is told so."""
-
-    def __init__(self, *blobs: bytes) -> None:
-        super().__init__(*blobs)
-        self.doubted = 0
-
-    def piece(self, data: bytes, extent: Extent) -> Piece:
-        wrong = data if self.doubted else flip(data, 500)
-        return Piece(wrong, extent.start, extent.stop, self.script)
-
-    def doubt(self, descriptor: Descriptor) -> bool:
-        self.doubted += 1
-        return self.doubted == 1
-
-
-@pytest.mark.parametrize("blob", [BIG, SMALL[0]])
-def test_whoever_has_the_bytes_from_elsewhere_is_told_and_asked_again(blob: bytes, store: Store) -> None:
-    source = Doubtful(blob)
-    Pull(source, store).run(blob)
-    assert store.holds(blob)
-    assert source.doubted == 1
-
-
-def test_a_blob_of_another_size_is_refused(store: Store) -> None:
-    source = Shelf(BIG)
-
-    def head(descriptor: Descriptor, extent: Extent) -> None:
-        raise SizeMismatch(descriptor.size, "7", "registry.example")
-
-    source.head = head
-    with pytest.raises(SizeMismatch):
-        Pull(source, store).run(BIG)
-    assert len(source.asked) <= 4
 
 
 # -- cost -------------------------------------------------------------------------------------------------------------
