@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,18 +194,24 @@ class Settings:
 
     def _is_plain_mirror(self, host: str) -> bool:
         """Return whether ``host`` is named as a mirror with http://."""
+        tables = [table for table in self.hosts.values() if table.get("mirrors")]
+        if not tables:
+            return False
         from .registry.mirrors import MirrorAddress
 
-        named = [MirrorAddress.parse(text) for table in self.hosts.values() for text in table.get("mirrors", ())]
+        named = [MirrorAddress.parse(text) for table in tables for text in table["mirrors"]]
         return any(mirror.plain and mirror.host == host for mirror in named)
 
     def mirrors_of(self, host: str) -> MirrorSettings | None:
         """Return what is set about the mirrors of a registry, None for nothing."""
-        from .registry.mirrors import MirrorAddress, MirrorSettings
         from .registry.sites import canonical_host
 
         table = self.hosts.get(host) or self.hosts.get(canonical_host(host)) or {}
-        addresses = tuple(MirrorAddress.parse(text) for text in table.get("mirrors", ()))
+        if not table.get("mirrors"):
+            return None
+        from .registry.mirrors import MirrorAddress, MirrorSettings
+
+        addresses = tuple(MirrorAddress.parse(text) for text in table["mirrors"])
         return MirrorSettings(addresses, table.get("mirrors_resolve_tags", False)) if addresses else None
 
     def network(self) -> Network:
@@ -398,6 +403,8 @@ def _lookup(table: Mapping[str, Any], name: str) -> Any:
 
 
 def _table(path: Path, *, project: bool) -> Mapping[str, Any]:
+    import tomllib  # most machines have no such file
+
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 from ..errors import ReferenceInvalid
 from ..events import Listener, Notice, ignore
-from ..machines.machine import Machine
 from ..reference import LOCAL, Reference
 from ..store.disk import DiskRepository, DiskStore
 from ..store.installed import InstalledStore
@@ -18,6 +17,7 @@ from ..store.recovery import recover
 
 if TYPE_CHECKING:
     from ..digest import Digest
+    from ..machines.machine import Machine
     from ..registry.auth import CredentialSource
     from ..registry.credentials import CredentialStore
     from ..registry.mirrors import Mirrors, MirrorSettings

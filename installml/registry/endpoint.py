@@ -15,14 +15,18 @@ from urllib.parse import urljoin, urlsplit
 
 from .answers import document, failure
 from .auth import Authenticator, CredentialSource, scope
-from .errors import ConnectionLost, ConnectionRefused, PlainServer, UnexpectedAnswer
-from .http import Blocks, HttpClient, Request, Response, joined
+from .errors import ConnectionLost, ConnectionRefused, PlainServer, TimedOut, UnexpectedAnswer
+from .http import PASSING, Blocks, HttpClient, Request, Response, joined
 from .quirks import Quirks, by_host, recognise
 from .sites import api_host, canonical_host, is_loopback, origin
 
 __all__ = ["GONE", "Endpoint", "RepositoryEndpoint"]
 
 GONE = (404, 410)
+_WRONG_SCHEME = 400
+"""What Go's and nginx's https servers answer plain http, with a sentence that the answer to HEAD does not have."""
+_LOOKS = 64
+"""Answers that are looked at for signs of who gives them; uploads are among them long before."""
 _MAX_PAGES = 10_000
 _PAGE_CAP = 8 << 20
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,<]*?\brel\s*=\s*"?next\b', re.IGNORECASE)
@@ -52,6 +56,7 @@ class Endpoint:
         self._auth: Authenticator | None = None
         self._quirks = by_host(self.host)
         self._recognised = False
+        self._looked_at = 0
 
     @property
     def quirks(self) -> Quirks:
@@ -60,15 +65,17 @@ class Endpoint:
 
     def _learn(self, response: Response) -> None:
         """Take from any answer of the registry itself what it says about who answers."""
-        if not self._recognised and (found := recognise(response.headers, response.status)) is not None:
+        if self._recognised or self._looked_at >= _LOOKS:
+            return
+        self._looked_at += 1
+        if (found := recognise(response.headers, response.status)) is not None:
             self._quirks, self._recognised = found, True
 
     def authenticator(self) -> Authenticator:
         """Return what lets us in, made at the first use."""
         with self._lock:
             if self._auth is None:
-                base = f"{self._scheme()}://{self._api}"
-                self._auth = Authenticator(self.host, base, self.client, self.settings, self._credentials)
+                self._auth = self._authenticator(self._scheme())
             return self._auth
 
     @property
@@ -76,10 +83,44 @@ class Endpoint:
         """Scheme and host of the API; the first use may ask the registry which of http and https it speaks."""
         return self.authenticator().base
 
-    def _scheme(self) -> str:
+    def _schemes(self) -> tuple[str, ...]:
+        """Return the schemes in which the registry may answer, the likelier one first."""
         if is_loopback(self.host):
-            return "https" if self.settings.ca else self._spoken("http", "https")
-        return self._spoken("https", "http") if self.settings.insecure else "https"
+            return ("https",) if self.settings.ca else ("http", "https")
+        return ("https", "http") if self.settings.insecure else ("https",)
+
+    def _scheme(self) -> str:
+        first, *others = self._schemes()
+        return self._spoken(first, others[0]) if others else first
+
+    def _first_answer(self, method: str, url: str, headers: Mapping[str, str], follow: bool) -> Response | None:
+        """Return the answer to the very first request, when it tells as well which of two schemes is spoken.
+
+        A command with nothing to do asks one thing; asking ``/v2/`` before would double that. The request goes without
+        credentials, as every first one does. None when the scheme is known, or is still to be found out by asking.
+        """
+        if self._auth is not None:
+            return None
+        with self._lock:
+            schemes = self._schemes()
+            if self._auth is not None or len(schemes) < 2 or method not in {"GET", "HEAD"} or not url.startswith("/"):
+                return None
+            for scheme in schemes:
+                whole = f"{scheme}://{self._api}{url}"
+                try:
+                    response = self.client.send(Request(method, whole, headers, follow=follow, settings=self.settings))
+                except (PlainServer, ConnectionLost, ConnectionRefused, TimedOut):
+                    continue
+                if response.status != _WRONG_SCHEME:
+                    self._auth = self._authenticator(scheme)
+                if response.status in {_WRONG_SCHEME, *PASSING}:
+                    response.close()
+                    return None
+                return response
+            return None
+
+    def _authenticator(self, scheme: str) -> Authenticator:
+        return Authenticator(self.host, f"{scheme}://{self._api}", self.client, self.settings, self._credentials)
 
     def _spoken(self, first: str, second: str) -> str:
         """Return the first of two schemes in which the registry answers."""
@@ -96,8 +137,7 @@ class Endpoint:
         request = Request("GET", f"{scheme}://{self._api}/v2/", follow=False, settings=self.settings)
         with self.client.send(request) as response:
             self._learn(response)
-            # Go's and nginx's https servers answer plain http with a readable 400.
-            return not (scheme == "http" and response.status == 400 and b"HTTPS" in response.body(1 << 20))
+            return not (scheme == "http" and response.status == _WRONG_SCHEME and b"HTTPS" in response.body(1 << 20))
 
     def send(
         self,
@@ -125,9 +165,11 @@ class Endpoint:
             once: Not repeated although it could be; who asks decides. A 401 is answered all the same.
             follow: Follow redirects.
         """
+        early = None if once else self._first_answer(method, path, headers or {}, follow)
         auth = self.authenticator()
-        url = urljoin(f"{auth.base}/", path)
-        home = origin(url) == origin(auth.base)
+        own_path = path.startswith("/v2/")
+        url = f"{auth.base}{path}" if own_path else urljoin(f"{auth.base}/", path)
+        home = own_path or origin(url) == origin(auth.base)
         settings = self.settings if home else self.client.settings_for(urlsplit(url).netloc, self._api, self.settings)
 
         repeated = not once and (again or method in {"GET", "HEAD"})
@@ -136,11 +178,12 @@ class Endpoint:
             own = {"Authorization": authorization} if authorization else {}
             return Request(method, url, {**(headers or {}), **own}, body, repeated, follow, settings)
 
-        used = auth.header(repository, scopes) if home else ""
-        response = self.client.send(request(used))
-        if home and origin(response.url) == origin(auth.base):
+        used = auth.header(repository, scopes) if home and early is None else ""
+        response = self.client.send(request(used)) if early is None else early
+        from_home = origin(response.url) == origin(auth.base) if response.redirected else home
+        if home and from_home:
             self._learn(response)
-        if response.status != 401 or origin(response.url) != origin(auth.base) or not isinstance(body, bytes | None):
+        if response.status != 401 or not from_home or not isinstance(body, bytes | None):
             return response
         renewed = auth.renewed(response, repository, scopes, used)
         if not renewed:

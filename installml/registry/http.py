@@ -49,11 +49,12 @@ if TYPE_CHECKING:
 
     from requests.adapters import HTTPAdapter
 
-__all__ = ["Blocks", "HostSettings", "HttpClient", "Network", "Request", "Response"]
+__all__ = ["PASSING", "Blocks", "HostSettings", "HttpClient", "Network", "Request", "Response"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+PASSING = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses of troubles that may pass: what may be repeated is."""
 _ATTEMPTS = 6
 _FIRST_WAIT = 0.25  # seconds; doubled at each attempt
 _DEADLINE = 90.0  # seconds from the first attempt within which the last one begins
@@ -151,7 +152,7 @@ class Response:
         self.headers: Mapping[str, str] = raw.headers
         self.url = asked
         self.redirected = False  # whether another URL was asked first
-        self._streamed = False
+        self._streamed = self._let_go = False
 
     @property
     def place(self) -> str:
@@ -229,6 +230,9 @@ class Response:
 
     def close(self) -> None:
         """Let go of the connection: kept when nothing of the body is left, else closed."""
+        if self._let_go:
+            return
+        self._let_go = True
         if self._raw.length_remaining == 0 and not self._streamed:
             self._raw.read()  # nothing; http.client takes an answer for unread until somebody has seen its end
         else:
@@ -337,7 +341,7 @@ class HttpClient:
         own: float = _FIRST_WAIT * (1 << attempt) * (0.5 + self.random())
         if isinstance(answer, TransportError):
             return own
-        if answer.status not in _PASSING:
+        if answer.status not in PASSING:
             return None
         return max(own, answer.retry_after or 0.0)
 
@@ -447,7 +451,7 @@ def joined(base: str, location: str) -> SplitResult:
     """
     sender = urlsplit(base).netloc
     try:
-        parts = urlsplit(urljoin(base, location))
+        parts = urlsplit(location if location.startswith(("http://", "https://")) else urljoin(base, location))
         named = parts.scheme in {"http", "https"} and parts.hostname and origin(parts)[2]
     except ValueError:
         named = None

@@ -565,57 +565,63 @@ class _Sign:
     """A header whose value, when ``pattern`` is found in it, tells the family."""
 
     header: str
-    pattern: re.Pattern[str]
+    pattern: str  # in any case; compiled when an answer has the header, which is true of few of them
     family: Family
-
-
-def _sign(header: str, pattern: str, family: Family) -> _Sign:
-    return _Sign(header, re.compile(pattern, re.IGNORECASE), family)
 
 
 _CHALLENGE = "WWW-Authenticate"
 _SIGNS = (
-    _sign("GitLab-Container-Registry-Version", "", Family.GITLAB),
-    _sign("Server", r"^installml-registry\b", Family.OURS),
-    _sign("Server", r"^AzureContainerRegistry", Family.ACR),
-    _sign("Server", r"^zot\b", Family.ZOT),
-    _sign("X-GitHub-Request-Id", "", Family.GHCR),
-    _sign(_CHALLENGE, r'realm="installml registry"|service="installml-registry"', Family.OURS),
-    _sign(_CHALLENGE, r'service="harbor-registry"|realm="harbor"', Family.HARBOR),
-    _sign(_CHALLENGE, r'service="ecr\.amazonaws\.com"|service="public\.ecr\.aws"', Family.ECR),
-    _sign(_CHALLENGE, r'service="ghcr\.io"', Family.GHCR),
-    _sign(_CHALLENGE, r'service="registry\.docker\.io"', Family.DOCKER_HUB),
-    _sign(_CHALLENGE, r'realm="https?://[^"/]+/oauth2/token",\s*service="[^"]+\.azurecr\.[a-z]+"', Family.ACR),
-    _sign(_CHALLENGE, r'realm="https?://[^"/]+/jwt/auth",\s*service="container_registry"', Family.GITLAB),
-    _sign(_CHALLENGE, r'realm="https?://[^"/]+/v2/auth"', Family.QUAY),
-    _sign(_CHALLENGE, r'realm="https?://(?:[^"/]+\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)/v2/token"', Family.GAR),
-    _sign(_CHALLENGE, r'service="(?:[^"]+\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)"', Family.GAR),
-    _sign(_CHALLENGE, r'realm="zot"|realm="https?://[^"]*/zot/auth', Family.ZOT),
-    _sign("Blob-Upload-UUID", "", Family.ZOT),
+    _Sign("GitLab-Container-Registry-Version", "", Family.GITLAB),
+    _Sign("Server", r"^installml-registry\b", Family.OURS),
+    _Sign("Server", r"^AzureContainerRegistry", Family.ACR),
+    _Sign("Server", r"^zot\b", Family.ZOT),
+    _Sign("X-GitHub-Request-Id", "", Family.GHCR),
+    _Sign(_CHALLENGE, r'realm="installml registry"|service="installml-registry"', Family.OURS),
+    _Sign(_CHALLENGE, r'service="harbor-registry"|realm="harbor"', Family.HARBOR),
+    _Sign(_CHALLENGE, r'service="ecr\.amazonaws\.com"|service="public\.ecr\.aws"', Family.ECR),
+    _Sign(_CHALLENGE, r'service="ghcr\.io"', Family.GHCR),
+    _Sign(_CHALLENGE, r'service="registry\.docker\.io"', Family.DOCKER_HUB),
+    _Sign(_CHALLENGE, r'realm="https?://[^"/]+/oauth2/token",\s*service="[^"]+\.azurecr\.[a-z]+"', Family.ACR),
+    _Sign(_CHALLENGE, r'realm="https?://[^"/]+/jwt/auth",\s*service="container_registry"', Family.GITLAB),
+    _Sign(_CHALLENGE, r'realm="https?://[^"/]+/v2/auth"', Family.QUAY),
+    _Sign(_CHALLENGE, r'realm="https?://(?:[^"/]+\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)/v2/token"', Family.GAR),
+    _Sign(_CHALLENGE, r'service="(?:[^"]+\.pkg\.dev|(?:[a-z]+\.)?gcr\.io)"', Family.GAR),
+    _Sign(_CHALLENGE, r'realm="zot"|realm="https?://[^"]*/zot/auth', Family.ZOT),
+    _Sign("Blob-Upload-UUID", "", Family.ZOT),
     # distribution carries the state of an upload in its address; version 3 numbers uploads with UUIDs that hold the
     # time (version 7), version 2 with random ones (version 4): own observation.
-    _sign("Location", r"/blobs/uploads/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]+\?_state=", Family.DISTRIBUTION3),
-    _sign("Location", r"/blobs/uploads/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f-]+\?_state=", Family.DISTRIBUTION2),
-    _sign("Location", r"/blobs/uploads/\d{10,20}$", Family.GGCR),
+    _Sign("Location", r"/blobs/uploads/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]+\?_state=", Family.DISTRIBUTION3),
+    _Sign("Location", r"/blobs/uploads/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f-]+\?_state=", Family.DISTRIBUTION2),
+    _Sign("Location", r"/blobs/uploads/\d{10,20}$", Family.GGCR),
 )
 """In this order: what a family says of itself before what it merely has. Sources: the answers themselves, as their
 users have recorded them, and own observation of those that run in our tests."""
 
-_NAMES = (
-    (re.compile(r"^docker\.io$"), Family.DOCKER_HUB),
-    (re.compile(r"^ghcr\.io$"), Family.GHCR),
-    (re.compile(r"(^|\.)gcr\.io$|\.pkg\.dev$"), Family.GAR),
-    (re.compile(r"\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?$|^public\.ecr\.aws$"), Family.ECR),
-    (re.compile(r"\.azurecr\.(io|cn|us)$"), Family.ACR),
-    (re.compile(r"^registry\.gitlab\.com$"), Family.GITLAB),
-    (re.compile(r"^quay\.io$"), Family.QUAY),
-)
+_NAMES = {
+    "docker.io": Family.DOCKER_HUB,
+    "gcr.io": Family.GAR,
+    "ghcr.io": Family.GHCR,
+    "public.ecr.aws": Family.ECR,
+    "quay.io": Family.QUAY,
+    "registry.gitlab.com": Family.GITLAB,
+}
+_ENDINGS = {
+    ".gcr.io": Family.GAR,
+    ".pkg.dev": Family.GAR,
+    ".azurecr.io": Family.ACR,
+    ".azurecr.cn": Family.ACR,
+    ".azurecr.us": Family.ACR,
+}
+_ECR = r"\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?$"
 
 
 def by_host(host: str) -> Quirks:
     """Return the row that the name of a registry tells, ``UNKNOWN`` for most."""
     name = hostname(canonical_host(host))
-    return next((FAMILIES[family] for pattern, family in _NAMES if pattern.search(name)), UNKNOWN)
+    family = _NAMES.get(name) or next((known for ending, known in _ENDINGS.items() if name.endswith(ending)), None)
+    if family is None and ".dkr.ecr" in name and re.search(_ECR, name):
+        family = Family.ECR
+    return FAMILIES[family] if family else UNKNOWN
 
 
 def recognise(headers: Mapping[str, str], status: int = 200) -> Quirks | None:
@@ -630,7 +636,7 @@ def recognise(headers: Mapping[str, str], status: int = 200) -> Quirks | None:
         value = by_name.get(sign.header.lower())
         if value is None or (sign.header == "Location" and status not in {202, 204}):
             continue
-        if sign.pattern.search(_shown(value) if sign.header == "Location" else value):
+        if re.search(sign.pattern, _shown(value) if sign.header == "Location" else value, re.IGNORECASE):
             return FAMILIES[sign.family]
     return None
 

@@ -6,13 +6,16 @@ child's environment, never in its arguments, and are not shown.
 
 from __future__ import annotations
 
-import configparser
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SettingInvalid
+
+if TYPE_CHECKING:
+    import configparser
 
 __all__ = ["Index", "configured", "pip_files", "without_secrets"]
 
@@ -151,6 +154,8 @@ def _pip_settings(environ: Mapping[str, str], files: Mapping[str, str]) -> dict[
 
 
 def _parse(name: str, text: str) -> configparser.RawConfigParser:
+    import configparser  # most machines have no such file
+
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(text, name)

@@ -90,14 +90,14 @@ def test_without_a_local_copy_the_registry_s_own_error_is_told(
 def test_a_registry_that_says_no_is_not_replaced_by_an_old_copy(
     status: int, model: Path, open_session: Callable[..., Session], tmp_path: Path
 ) -> None:
-    faults = Faults(Rule(Status(status), method="HEAD", path="/manifests/1.0.0", skip=2))
-    with start(tmp_path / "r", faults=faults) as registry:
-        session = open_session()
+    session = open_session()
+    with start(tmp_path / "r") as registry:
         reference = f"{registry.address}/acme/sentiment:1.0.0"
         push(model, tag=reference, session=open_session("elsewhere"))
         pull(reference, session=session)
-        with pytest.raises(RegistryError) as caught:
-            find(reference, session)
+    faults = Faults(Rule(Status(status), path="/manifests/1.0.0"))
+    with start(tmp_path / "r", port=registry.port, faults=faults), pytest.raises(RegistryError) as caught:
+        find(reference, session)
     assert caught.value.status == status
 
 
