@@ -104,7 +104,7 @@ class Opened:
             SourceChanged: It is not as it was when it was opened.
         """
         state = Digest.of(b"").hasher()
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = memoryview(bytearray(min(CHUNK, self.identity.size + 1)))  # one more: a file that grows is seen
         while count := os.readv(self.file.fileno(), [buffer]):
             state.update(buffer[:count])
             self._count += count
