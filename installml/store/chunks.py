@@ -7,15 +7,22 @@ what is damaged counts as absent, and a collection removes those whose blob is g
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..digest import Digest, DigestInvalid
 from ..errors import StoreError
 from ..spec.chunks import ChunkIndex, ChunkIndexInvalid, most_bytes, parse_chunk_index
-from .files import write_whole
+from .files import make_folder, write_whole
+from .host import Host
 
-__all__ = ["ChunkFolder"]
+__all__ = ["PATIENCE", "ChunkFolder"]
+
+PATIENCE = 10.0
+"""Seconds that one process waits for another that asks a registry for indexes."""
+
+_POLL = 0.05  # seconds between two looks
 
 
 class ChunkFolder:
@@ -24,11 +31,13 @@ class ChunkFolder:
     Args:
         root: The store's folder.
         ingest: Folder on the same file system for what is not whole yet.
+        host: The machine.
     """
 
-    def __init__(self, root: Path, ingest: Path) -> None:
+    def __init__(self, root: Path, ingest: Path, host: Host) -> None:
         self._root = root
         self._ingest = ingest
+        self._host = host
 
     def path(self, blob: Digest) -> Path:
         """Return where the index of ``blob`` is or would be."""
@@ -42,6 +51,26 @@ class ChunkFolder:
                 return parse_chunk_index(file.read(most_bytes(size) + 1), blob, size, str(path))
         except (OSError, ChunkIndexInvalid):
             return None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let one process at a time run the block, so that others need not ask a registry for the same index.
+
+        It saves work and nothing rests on it: who has waited ``PATIENCE`` seconds goes on, as does everybody where
+        there are no locks or the store cannot be written to.
+        """
+        try:
+            handle = os.open(make_folder(self._root / "chunks"), os.O_RDONLY)
+        except (OSError, StoreError):
+            yield
+            return
+        try:
+            until = self._host.monotonic() + PATIENCE
+            while self._host.lock(handle) is False and self._host.monotonic() < until:
+                self._host.pause(_POLL)
+            yield
+        finally:
+            os.close(handle)
 
     def write(self, index: ChunkIndex) -> None:
         """Keep an index; a store that cannot be written to does without."""

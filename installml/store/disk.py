@@ -81,7 +81,7 @@ class DiskStore:
         self.host = host or Host(clock=clock)
         self.unsynced = Unsynced(root / "state" / "unsynced", self.host)
         self.blobs = BlobFolder(root, root / "ingest", self.host, self.unsynced)
-        self.chunks = ChunkFolder(root, root / "ingest")
+        self.chunks = ChunkFolder(root, root / "ingest", self.host)
         self.owed = Owed(root / "state", self.blobs, self.write, clock)
         self.left_out = LeftOut(root / "state" / "partial", self.write, self.blobs.path)
 

@@ -233,11 +233,20 @@ class LocalDelta:
 
     def _best(self, blob: Descriptor) -> ChunkIndex | None:
         """Return the index that is here, unless only the registry's is one of the trusted."""
-        here = self._seeds.index(blob.digest, blob.size)
-        if here is not None and (not self._trusted or self._named(here)):
+        here = self._usable(blob)
+        if here is not None:
             return here
-        fetched = self._fetched(self._package, blob)
-        return fetched if here is None or self._named(fetched) else here
+        with self._seeds.alone():
+            here = self._usable(blob)  # another process has fetched it meanwhile
+            fetched = None if here is not None else self._fetched(self._package, blob)
+        if here is not None or self._named(fetched):
+            return here or fetched
+        return self._seeds.index(blob.digest, blob.size) or fetched
+
+    def _usable(self, blob: Descriptor) -> ChunkIndex | None:
+        """Return the index that is here; one that nobody vouches for does not do where others are vouched for."""
+        here = self._seeds.index(blob.digest, blob.size)
+        return here if not self._trusted or self._named(here) else None
 
     def _named(self, index: ChunkIndex | None) -> bool:
         return index is not None and Digest.of(index.to_bytes()) in self._trusted
@@ -258,7 +267,7 @@ class LocalDelta:
         for seed in self._seeds.indexes():
             if not wanted:
                 break
-            taken += self._take(seed, index, wanted, assembly)
+            taken += self._take(seed, index, wanted, there, assembly)
         with self._lock:
             self.taken += taken
         return taken
@@ -280,14 +289,19 @@ class LocalDelta:
             self._seeds.has(blob.digest) for package in self._relatives for blob in package.large
         )
 
-    def _take(self, seed: ChunkIndex, index: ChunkIndex, wanted: dict[bytes, list[int]], assembly: Assembly) -> int:
-        """Copy from one seed what it has of ``wanted``; what proved right is wanted no more."""
+    def _take(
+        self, seed: ChunkIndex, index: ChunkIndex, wanted: dict[bytes, list[int]], present: Extents, assembly: Assembly
+    ) -> int:
+        """Copy from one seed what it has of ``wanted``; what proved right is wanted no more.
+
+        Of a chunk that is there in part only the rest is copied: a damaged seed must not spoil what came before.
+        """
         buffer, good = memoryview(bytearray(MAX_CHUNK)), Extents()
         for path in self._seeds.files(seed.blob):
             pairs = list(_shared(seed, index, wanted))
             if not pairs:
                 break
-            self._seeds.copy(path, [(there, index.extent(number)) for there, number in pairs], assembly)
+            self._seeds.copy(path, list(_lacking(pairs, index, present)), assembly)
             for _, number in pairs:
                 if holds(assembly, index, number, buffer):
                     good.add(index.extent(number))
@@ -340,6 +354,16 @@ def _shared(seed: ChunkIndex, index: ChunkIndex, wanted: dict[bytes, list[int]])
         there = seed.extent(places[digest])
         if there.size == index.extent(number).size:
             yield there, number
+
+
+def _lacking(
+    pairs: Iterable[tuple[Extent, int]], index: ChunkIndex, present: Extents
+) -> Iterator[tuple[Extent, Extent]]:
+    """Yield where the bytes of chunks lie and where they go, without those that are present."""
+    for there, number in pairs:
+        offset = there.start - index.extent(number).start
+        for piece in present.lacking(index.extent(number)):
+            yield Extent(piece.start + offset, piece.stop + offset), piece
 
 
 def holds(assembly: Assembly, index: ChunkIndex, number: int, buffer: memoryview) -> bool:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +20,7 @@ from ..spec.chunks import ChunkIndex
 from ..spec.descriptor import Descriptor
 from ..spec.extents import Extent
 from ..store.disk import DiskStore
-from ..store.files import copy_extent
+from ..store.files import copy_extent, full, is_full
 from ..store.protocol import Assembler, Assembly
 
 __all__ = ["Caches", "Seeds", "take_whole"]
@@ -158,6 +158,10 @@ class Seeds:
         """Return whether a blob has proved wrong before although its chunks had proved right."""
         return self._store.owed.distrusted(blob)
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Let one process at a time ask for indexes: those that wait find what it has brought."""
+        return self._store.chunks.alone()
+
     def learn(self, index: ChunkIndex) -> None:
         """Keep an index; its blob is a seed from now on, if it is here."""
         self._store.chunks.write(index)
@@ -203,12 +207,19 @@ class Seeds:
             path: The file; that it is gone, or too short, is no failure.
             pairs: Where each stretch lies in it and where it goes; adjacent ones go in one step.
             assembly: Where they go.
+
+        Raises:
+            DiskFull: There is no room.
         """
-        with suppress(FileNotFoundError, PermissionError), path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            for there, here in _joined(pairs):
-                if there.stop <= size:
-                    copy_extent(file.fileno(), there.start, assembly.file().fileno(), here.start, here.size)
+        try:
+            with path.open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                for there, here in _joined(pairs):
+                    if there.stop <= size:
+                        copy_extent(file.fileno(), there.start, assembly.file().fileno(), here.start, here.size)
+        except OSError as error:  # theirs is gone, or cannot be read: what was copied of it is looked at all the same
+            if is_full(error):
+                raise full(error, f"for what {assembly.descriptor.digest.short} shares with files here", "") from error
 
 
 def _joined(pairs: Iterable[tuple[Extent, Extent]]) -> Iterator[tuple[Extent, Extent]]:
