@@ -14,7 +14,7 @@ from installml.api.session import Session
 from installml.config import load
 from installml.digest import Digest
 from installml.errors import SourceChanged
-from installml.events import BlobProgress, Event
+from installml.events import BlobDone, BlobProgress, Event, Phase
 from installml.registry.errors import RegistryError, ServerFailed
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.faults import Faults, Reset, Rule, Status
@@ -76,6 +76,37 @@ def test_large_files_are_sent_while_they_are_hashed(tmp_path: Path, model: Path)
     assert [one.bytes_in for one in registry.requests if one.method == "PATCH"] == [12 * MIB] * 2
     assert done.blobs == {"copied": 8}
     assert done.moved >= 24 * MIB
+
+
+def test_a_push_tells_each_blob_once_by_its_name_in_one_phase(tmp_path: Path, model: Path) -> None:
+    heard: list[Event] = []
+    with start() as registry:
+        push(model, tag=f"{registry.address}/acme/w:1.0.0", session=session_at(tmp_path / "home", heard))
+    names = [event.name for event in heard if isinstance(event, Phase)]
+    assert names == ["hashing", "pushing", "uploading", "indexing"]
+    entered = next(n for n, event in enumerate(heard) if isinstance(event, Phase) and event.name == "uploading")
+    done = [(event.title, event.outcome) for event in heard[entered:] if isinstance(event, BlobDone)]
+    own = [".installml/hardware.json", ".installml/runtime.json", "config", "manifest"]
+    files = ["config.json", "installml.yaml", "weights-0.bin", "weights-1.bin"]
+    assert sorted(done) == sorted((name, "copied") for name in (*own, *files))
+
+
+def test_a_push_tells_how_many_bytes_it_sent_once(tmp_path: Path, model: Path) -> None:
+    """A stream that was cut is finished by another request; a byte that arrived counts once."""
+    cut = Rule(Reset(6 * MIB, of="request"), method="PATCH", path="/blobs/uploads/", times=1)
+    with start(faults=Faults(cut)) as registry:
+        done = push(model, tag=f"{registry.address}/acme/w:1.0.0", session=session_at(tmp_path / "home"))
+    assert done.blobs == {"copied": 8}
+    assert sent(registry) <= done.moved < sent(registry) + 9 * MIB  # what was on the wire when it was cut
+
+
+def test_a_push_of_a_new_version_tells_what_was_there(tmp_path: Path, model: Path) -> None:
+    with start() as registry:
+        push(model, tag=f"{registry.address}/acme/w:1.0.0", session=session_at(tmp_path / "home"))
+        (model / "config.json").write_text('{"new": true}')
+        again = push(model, tag=f"{registry.address}/acme/w:1.1.0", session=session_at(tmp_path / "home"))
+    assert again.blobs == {"exists": 5, "copied": 3}  # the file, the config that lists it, the manifest
+    assert again.moved < MIB
 
 
 def test_what_was_pushed_is_what_is_in_the_folder(tmp_path: Path, model: Path) -> None:

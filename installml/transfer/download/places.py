@@ -10,12 +10,15 @@ from ...errors import InstallMLError
 from ...events import Listener
 from ...spec.chunks import ChunkIndex
 from ...spec.descriptor import Descriptor
-from ...spec.media import ANNOTATION_TITLE
+from ...spec.media import ANNOTATION_TITLE, IMAGE_INDEX, IMAGE_MANIFEST, MODEL_CONFIGS
 from ...store.protocol import Assembler, Destination, Doubter, RangeFetcher
 from ..delta import Delta
 from ..rate import Rate
 
 __all__ = ["Cancelled", "Places", "Store", "title"]
+
+_NAMES = {**dict.fromkeys(MODEL_CONFIGS, "config"), IMAGE_MANIFEST: "manifest", IMAGE_INDEX: "index"}
+"""What has no path in the package."""
 
 
 class Cancelled(InstallMLError):
@@ -29,8 +32,9 @@ class Store(Assembler, Destination, Protocol):
 
 
 def title(descriptor: Descriptor) -> str:
-    """Return what people call a blob: its file's path, or the beginning of its digest."""
-    return descriptor.annotations.get(ANNOTATION_TITLE, descriptor.digest.short)
+    """Return what people call a blob: its file's path, or what it is, or the beginning of its digest."""
+    named = descriptor.annotations.get(ANNOTATION_TITLE) or _NAMES.get(descriptor.media_type)
+    return named or descriptor.digest.short
 
 
 @dataclass(frozen=True, slots=True)
