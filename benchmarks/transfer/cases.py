@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -158,6 +159,8 @@ def pushed(registry: Running, job: Job, peer: Peer) -> str:
     """Return ``yes`` when the registry gives every file of a push back, else what is wrong."""
     repository = job.repository(REFERENCE if isinstance(peer, Ours) else peer.name)
     wanted = set(job.folder.files.values())
+    if peer.name == HASH:
+        return FINE  # it moves nothing, and is there to compare with
     if peer.name not in LIMITS:  # curl sends blobs and no manifest
         manifest = registries.manifest(registry.address, repository, "v1")
         layers = [str(layer["digest"]).removeprefix("sha256:") for layer in manifest.get("layers", [])]
@@ -421,10 +424,37 @@ def install(bench: Bench, name: str) -> None:
             bench.plan.say(f"install, {name}: run {run + 1} of {bench.plan.runs}")
             job = bench.job(ours, folder, registry.address, "one")
             bench.once(ours.pull(job), job)
-            start = bench.once([[ours.command(job, "")[0], "--version"]], job)
-            bench.take("start", name, ours, start, FINE)
-            cost = bench.once([ours.command(job, "install", "--no-runtime", job.reference(REFERENCE))], job)
-            bench.take("install", name, ours, cost, look(job.into, folder, stored=False))
+            _starts(bench, name, job)
+            command = ours.command(job, "install", "--no-runtime", job.reference(REFERENCE))
+            for case in ("install", "install again"):
+                cost = bench.once([command], job)
+                bench.take(case, name, ours, cost, look(job.into, folder, stored=False))
+        _count_installs(bench, registry, folder, name)
+
+
+def _starts(bench: Bench, name: str, job: Job) -> None:
+    """Start the program, and bare Python beside it."""
+    program = Ours().command(job, "")[0]
+    for case, command in (
+        ("python", [sys.executable, "-c", "pass"]),
+        ("start", [program, "--version"]),
+        ("help", [program, "--help"]),
+    ):
+        bench.take(case, name, Ours(), bench.once([command], job), FINE)
+
+
+def _count_installs(bench: Bench, registry: Running, folder: Folder, name: str) -> None:
+    """Count what an install asks when everything is there, on the wire."""
+    ours = Ours()
+    with Relay(registry.target) as relay:
+        job = bench.job(ours, folder, relay.address, "one")
+        command = ours.command(job, "install", "--no-runtime", job.reference(REFERENCE))
+        bench.once([command], job)
+        for case, flags in (("install again, counted", []), ("install again, offline", ["--offline"])):
+            relay.reset()
+            cost = bench.once([[*command, *flags]], job)
+            left = look(job.into, folder, stored=False)
+            bench.take(case, name, ours, cost, left, requests=relay.requests, bytes=relay.down)
 
 
 def memory(bench: Bench, name: str) -> None:

@@ -140,7 +140,10 @@ def titles(size: int, files: int) -> dict[str, str]:
         "delayed": f"{part}, 100 ms and a window of 4 MiB a connection",
         "throttled": f"{part} from a server that throttles",
         "install": f"install of {large}, everything local",
+        "install again": f"install again of {large}",
+        "python": "bare Python (python -c pass)",
         "start": "start (--version)",
+        "help": "start (--help)",
         "pull eighth": f"pull {_human(size // 8)}",
     }
 

@@ -306,13 +306,13 @@ class Curl:
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """OpenSSL over the files, one core, in the place of a pull: what it takes to hash them.
+    """OpenSSL over the files, one core, in the place of a push or a pull: what it takes to hash them.
 
     Not ``sha256sum``, which uses no instructions for it in some distributions.
     """
 
     name: str = HASH
-    pushes: bool = False
+    pushes: bool = True
 
     @property
     def owner(self) -> str:
@@ -329,7 +329,7 @@ class Hash:
         """Nothing is needed."""
 
     def push(self, job: Job) -> Commands:
-        return []
+        return self.pull(job)
 
     def pull(self, job: Job) -> Commands:
         return [["openssl", "dgst", "-sha256", *[str(job.folder.path / name) for name in job.folder.files]]]

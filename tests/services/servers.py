@@ -260,6 +260,8 @@ def _config(folder: str, document: Mapping[str, Any]) -> Path:
 def _running(plan: _Plan) -> Iterator[Server]:
     # A bare environment: REGISTRY_* would override the configuration, and a proxy has no business on loopback.
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(plan.folder), "OTEL_TRACES_EXPORTER": "none"}
+    if "GODEBUG" in os.environ:  # benchmarks switch instructions of the processor off for everybody
+        environment["GODEBUG"] = os.environ["GODEBUG"]
     with plan.log.open("ab") as log:
         process = subprocess.Popen(
             plan.command,
