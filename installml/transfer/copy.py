@@ -11,7 +11,7 @@ import io
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
@@ -48,7 +48,10 @@ JOBS = 16
 """Connections at most unless said otherwise; how many are worth it is measured (``pace``)."""
 
 STREAMS = 4
-"""Blobs sent at once at most; more helps only where a stream is slower than the disk."""
+"""Large blobs sent at once at most; more helps only where a stream is slower than the disk."""
+
+SMALL = 1 << 20
+"""Bytes of the largest blob whose push is mostly waiting for answers, so that more at once are faster."""
 
 MAX_DEPTH = 8
 """Indexes within indexes; nobody makes two, and an endless chain must end somewhere."""
@@ -217,9 +220,11 @@ class _Mover:
             self._tally.move(engine.received)
 
     def _stream(self, blobs: Sequence[Descriptor]) -> None:
-        largest_first = sorted(blobs, key=lambda blob: -blob.size)  # the longest job must not be the last to start
-        with ThreadPoolExecutor(min(self._jobs, STREAMS, len(blobs)), "copy") as pool:
-            futures = [pool.submit(self._one, blob) for blob in largest_first]
+        with ExitStack() as pools:
+            futures = []
+            for lane, threads in _lanes(blobs, self._jobs):
+                pool = pools.enter_context(ThreadPoolExecutor(threads, "copy"))
+                futures += [pool.submit(self._one, blob) for blob in lane]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             except BaseException:  # Ctrl-C in the waiting thread: the others must not go on for minutes
@@ -299,6 +304,16 @@ class _Mover:
         if self._limit is not None:
             self._limit.take(count, self._stop.is_set)
         self._on_event(BlobProgress(str(digest), count))
+
+
+def _lanes(blobs: Sequence[Descriptor], jobs: int) -> list[tuple[list[Descriptor], int]]:
+    """Return the blobs that are sent one after the other, and on how many threads: small ones do not wait for large."""
+    largest_first = sorted(blobs, key=lambda blob: -blob.size)  # the longest job must not be the last to start
+    large = [blob for blob in largest_first if blob.size > SMALL]
+    small = largest_first[len(large) :]
+    if large and small and jobs > STREAMS:
+        return [(large, STREAMS), (small, jobs - STREAMS)]
+    return [(largest_first, min(jobs, STREAMS) if large else jobs)]
 
 
 def _raise_first(futures: list[Future[None]]) -> None:
