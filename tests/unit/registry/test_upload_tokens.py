@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from installml.digest import Digest
