@@ -6,6 +6,7 @@ Shared by the disk store and ``oci-layout:`` folders (image-spec, "Image Layout"
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..digest import CHUNK, Digest, DigestInvalid, Readable, VerifyingReader, hash_stream
-from ..errors import IntegrityError, NotFound, SourceChanged
+from ..errors import IntegrityError, NotFound, SourceChanged, StoreUnusable
 from ..spec.descriptor import Descriptor
 from .files import disk_errors, fsync_folder, in_folder, link_whole, make_folder, unique_suffix
 from .host import Host
@@ -28,6 +29,10 @@ LAYOUT_MARK = b'{"imageLayoutVersion":"1.0.0"}'
 
 MISSING = "is missing"
 """What ``BlobFolder.check`` says of content that is not there."""
+
+
+_MAY_NOT_MARK = {errno.EPERM, errno.EACCES, errno.EROFS}
+"""Another user's store, or one that is mounted read-only: reading is enough."""
 
 
 class BlobFolder:
@@ -57,10 +62,12 @@ class BlobFolder:
         try:
             if path.stat().st_size != descriptor.size:
                 return False
-            with contextlib.suppress(PermissionError):  # another user's store: reading is enough
-                os.utime(path)
+            os.utime(path)
         except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            if error.errno not in _MAY_NOT_MARK:
+                raise StoreUnusable(f"{error.strerror}: {path}", subject=str(path)) from error
         return True
 
     @contextlib.contextmanager

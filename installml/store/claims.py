@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..digest import Digest, DigestInvalid
+from ..errors import StoreError
 from .files import remove_tree
 from .host import Host, Owner
 
@@ -145,22 +146,25 @@ class Claims:
         try:
             state = self.state(found)
         except FileNotFoundError:
-            state = None
-            if self._host.runs(found.owner):
-                return False
-            remove_tree(path)
-            return True
+            return not self._host.runs(found.owner) and _removed(path)
         except OSError:
             return False
         if state is None:
             return False
         try:
             folder = self.rename(path, state[0])
-            if folder is not None:
-                remove_tree(folder)
-            return folder is not None
+            return folder is not None and _removed(folder)
         finally:
             os.close(state[0])
+
+
+def _removed(folder: Path) -> bool:
+    """Remove a partial; return false when it is another user's and may not be removed by us."""
+    try:
+        remove_tree(folder)
+    except StoreError:
+        return False
+    return True
 
 
 def label(digest: Digest) -> str:

@@ -121,13 +121,34 @@ class DiskStore:
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[None]:
-        """Keep a collection from removing what is written or reused inside the block."""
-        path = make_folder(self.root / "ingest") / f"lease.{unique_suffix()}"
-        write_whole(path, canonical({"host": socket.gethostname(), "pid": os.getpid(), "since": int(self.clock())}))
+        """Keep a collection from removing what is written or reused inside the block.
+
+        Raises:
+            StoreUnusable: Nothing can be written here.
+        """
+        path = self.root / "ingest" / f"lease.{unique_suffix()}"
+        holder = canonical({"host": socket.gethostname(), "pid": os.getpid(), "since": int(self.clock())})
+        try:
+            write_whole(path, holder)
+        except StoreUnusable as error:
+            raise self._closed(error) from error.__cause__
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+    def _closed(self, error: StoreUnusable) -> StoreUnusable:
+        """Return the error that says so when nothing at all can be written here; else ``error``."""
+        cause = error.__cause__
+        if not self.root.is_dir() or os.access(self.root, os.W_OK) or not isinstance(cause, OSError):
+            return error
+        why = (cause.strerror or str(cause)).lower()
+        return StoreUnusable(
+            f"{self.root} can only be read: {why}",
+            hint="What is there can be listed, read, copied and verified. To fetch, build or install, choose another "
+            "place with --home DIR or INSTALLML_HOME.",
+            subject=str(self.root),
+        )
 
     def lease_floor(self) -> float:
         """Return the time since which content may belong to somebody's unfinished work; now when there is none."""

@@ -352,7 +352,8 @@ def remove_tree(path: Path) -> None:
 
 
 def _unlock(folder: Path) -> None:
-    folder.chmod(stat.S_IRWXU)
+    with contextlib.suppress(PermissionError):  # another user's: its group may do as well
+        folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..digest import Digest
-from ..errors import IntegrityError, NotFound
+from ..errors import IntegrityError, NotFound, StoreUnusable
 from ..spec.descriptor import Descriptor
 from .disk import DiskStore, read_ref
 from .files import remove_empty, remove_tree
@@ -179,7 +179,11 @@ def _collect_staging(store: DiskStore, floor: float, dry_run: bool) -> tuple[int
 
 
 def _removed(path: Path) -> bool:
-    remove_tree(path)
+    """Remove what somebody left; return false when it is another user's and may not be removed by us."""
+    try:
+        remove_tree(path)
+    except StoreUnusable:
+        return False
     return True
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ..errors import StoreError
 from .files import remove_tree
 from .host import Host, process_alive
 
@@ -78,9 +79,11 @@ def sweep(root: Path, host: Host, *, dry_run: bool = False) -> tuple[int, int]:
     """
     count = freed = 0
     for path in litter(root, host):
-        with contextlib.suppress(FileNotFoundError):
-            freed += path.lstat().st_size
-            count += 1
-        if not dry_run:
-            remove_tree(path)
+        with contextlib.suppress(
+            FileNotFoundError, StoreError
+        ):  # gone meanwhile; another user's, and not ours to remove
+            size = path.lstat().st_size
+            if not dry_run:
+                remove_tree(path)
+            count, freed = count + 1, freed + size
     return count, freed
