@@ -25,6 +25,8 @@ GIGABIT = 125_000_000.0
 CAP = 50_000_000.0
 ROUND_TRIP = 0.1
 WINDOW = 4 * MIB
+SETTLED = 128 * MIB
+"""Size from which on disk and memory are settled before each run: smaller ones only try whether all works."""
 SLIDE = 20
 """Tenths of a second over which what a throttling server lets through is averaged."""
 
@@ -91,8 +93,9 @@ class Bench:
         self, commands: Sequence[Sequence[str]], job: Job, prefix: Sequence[str] = (), cwd: Path | None = None
     ) -> Cost:
         """Run a peer's commands with nothing else waiting for the disk, and with memory that is really there."""
-        os.sync()
-        self._pages.settle()
+        if self.plan.size >= SETTLED:
+            os.sync()
+            self._pages.settle()
         prefixed = [[*prefix, *command] for command in commands]
         return measure(prefixed, cwd=cwd or job.folder.path, env=job.environment)
 
