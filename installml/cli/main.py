@@ -58,10 +58,8 @@ def main(arguments: Sequence[str] | None = None, *, cli: Cli | None = None) -> i
     with _interruptible(words, cli, leave=arguments is None):
         code = _run(words, cli)
         _end(code, cli)
-    if code == INTERRUPTED and arguments is None:
-        _leave(code)
     if arguments is None:
-        gc.freeze()  # what is left ends with the process: nobody need look through it
+        _leave(code)
     return code
 
 
@@ -184,7 +182,11 @@ def _abandon(cli: Cli) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """End at once: threads that wait for a silent registry would keep the interpreter for as long as it is silent."""
+    """End at once.
+
+    Taking the interpreter apart takes a tenth of a short command, and threads that wait for a silent registry would
+    keep it for as long as that is silent. What has to be put in order is the business of ``Cli.endings``.
+    """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
