@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING
 from ..digest import CHUNK, Digest, Readable
 from ..errors import FormatError, SizeMismatch
 from ..spec.chunks import LARGE, ChunkIndex
-from .formats import gguf, safetensors
-from .formats.reader import Reader
 from .hashing import HEADER
 
 if TYPE_CHECKING:
@@ -53,6 +51,9 @@ def boundaries(size: int, head: bytes) -> Sequence[int]:
 
 def _tensor_starts(size: int, head: bytes) -> list[int]:
     """Return the offsets at which tensors begin, ascending; none when the file is of no format with tensors."""
+    from .formats import gguf, safetensors  # all formats come with them: not for a push of files that are known
+    from .formats.reader import Reader
+
     read = gguf.tensor_starts if head.startswith(gguf.MAGIC) else safetensors.tensor_starts
     try:
         starts = read(Reader(io.BytesIO(head), "the file", len(head)), size)
