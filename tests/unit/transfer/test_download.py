@@ -32,6 +32,7 @@ from installml.registry.http import HttpClient, Network
 from installml.registry.repository import Registry
 from installml.spec.descriptor import Descriptor
 from installml.spec.extents import Extent
+from installml.store.journal import Journal
 
 from .pulls import (
     BIG,
@@ -435,6 +436,20 @@ def test_after_ctrl_c_only_what_was_in_flight_is_fetched_again(error: BaseExcept
     started = next(event for event in pull.events if isinstance(event, BlobStarted))
     assert started.done + sum(pull.moved().values()) == len(BIG)
     assert store.holds(BIG)
+
+
+def test_each_part_is_recorded_when_it_has_come_for_whoever_comes_after_a_kill(store: Store) -> None:
+    source, kept = Shelf(BIG), list[Extent]()
+
+    def look(piece: Piece) -> None:
+        (journal,) = (store.store.root / "ingest").glob("*/journal")
+        found = Journal.read(journal, descriptor_of(BIG))
+        assert found is not None
+        kept.extend(found.kept)
+
+    source.script = first_only(look, lambda piece: piece.position >= 5 * PART)
+    Pull(source, store, jobs=1).run(BIG)
+    assert kept == [Extent(0, 5 * PART)]
 
 
 def test_ctrl_c_ends_connections_on_which_nothing_comes(store: Store) -> None:
