@@ -66,8 +66,14 @@ class Unsynced:
                 except FileNotFoundError:  # somebody has settled all of it and removed the empty list
                     if last:
                         raise
-                    self._own = None
+                    self._forget(own)
         return True
+
+    def _forget(self, own: Path) -> None:
+        """Make the list anew next time, unless another thread has done so already."""
+        with self._lock:
+            if self._own == own:
+                self._own = None
 
     def _list(self, path_of: Callable[[Digest], Path]) -> Path:
         with self._lock:
@@ -97,7 +103,8 @@ class Unsynced:
             ]
             for parent in {path_of(digest).parent for _, digest in settled}:
                 fsync_folder(parent)
-            self.strike(folder, (name for name, _ in settled))
+            if settled or _modified(folder) < before:  # a young list that is empty has just been made
+                self.strike(folder, (name for name, _ in settled))
 
     @staticmethod
     def _sync(entry: Path, digest: Digest, before: float, path_of: Callable[[Digest], Path]) -> bool:

@@ -235,6 +235,14 @@ def test_a_process_whose_list_was_settled_begins_a_new_one(root: Path) -> None:
     assert recover(boot(root, 2)) == [Digest.of(b"second")]
 
 
+def test_a_list_that_somebody_has_just_made_is_no_empty_one(root: Path) -> None:
+    store = boot(root, 1)
+    made = root / "state" / "unsynced" / store.host.mark()
+    made.mkdir(parents=True)
+    boot(root, 1).unsynced.settle(store.blobs.path)
+    assert lists(store) == [made]
+
+
 def test_a_collection_strikes_off_what_dead_processes_listed(root: Path) -> None:
     child = os.fork()
     if child == 0:
