@@ -83,6 +83,11 @@ class Endpoint:
         """Scheme and host of the API; the first use may ask the registry which of http and https it speaks."""
         return self.authenticator().base
 
+    @property
+    def unaltered(self) -> bool:
+        """Whether nobody on the way can alter what is sent: it is encrypted, or does not leave this machine."""
+        return self.base.startswith("https://") or is_loopback(self.host)
+
     def _schemes(self) -> tuple[str, ...]:
         """Return the schemes in which the registry may answer, the likelier one first."""
         if is_loopback(self.host):

@@ -29,7 +29,10 @@ from .errors import (
     DigestRefused,
     ManifestUnknown,
     NameUnknown,
+    RateLimited,
     RegistryError,
+    ServerFailed,
+    TransportError,
     UnexpectedAnswer,
     Unsupported,
 )
@@ -114,6 +117,7 @@ class Repository:
         self._absent_in_row = 0
         self._supposed = 0
         self._put_last: tuple[Digest, bytes] | None = None  # the manifest that it has taken last
+        self._tagged_last: tuple[Digest, str] | None = None  # and the tag with which it came
 
     @property
     def reference(self) -> Reference:
@@ -335,9 +339,26 @@ class Repository:
         """Remember uploads that are cut off in ``folder``, and go on with those that are remembered there."""
         self._uploads.leftovers = Leftovers(folder)
 
-    def _push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
+    def push_tagged(self, manifest: Descriptor, content: Readable, tag: str) -> None:
+        """Take a manifest; where that is safe, under its tag at once, which says its digest as well and sends it once.
+
+        It is safe where nothing between us and the registry can alter it: the tag would name what arrived, and only
+        then would we see that it is something else. Whatever fails is done again in two steps, as ``push`` and ``tag``.
+
+        Raises:
+            IntegrityError: ``content`` is not what ``manifest`` names; nothing was sent.
+        """
+        data = _whole(manifest, content)
+        if manifest.digest.algorithm == "sha256" and self._at.registry.unaltered:
+            with suppress(TransportError, ServerFailed, RateLimited):
+                self._push_manifest(manifest, data, check_tag(tag))
+                self._tagged_last = (manifest.digest, tag)
+                return
+        self._push_manifest(manifest, data)
+
+    def _push_manifest(self, descriptor: Descriptor, data: bytes, tag: str = "") -> None:
         manifest = parse_manifest(data, descriptor.media_type, self._what(descriptor))
-        listed = self._put_manifest(descriptor, data, str(descriptor.digest))
+        listed = self._put_manifest(descriptor, data, tag or str(descriptor.digest))
         self._put_last = (descriptor.digest, data)
         if manifest.subject is not None and not (listed and self._referrers.native(manifest.subject)):
             self._referrers.add(manifest.subject, as_referrer(descriptor, manifest))
@@ -382,6 +403,9 @@ class Repository:
                 raise self._unknown(tag, 404)
             return
         check_tag(tag)
+        tagged, self._tagged_last = self._tagged_last, None  # it counts only right after the push
+        if tagged == (descriptor.digest, tag):
+            return
         if self._put_last is not None and self._put_last[0] == descriptor.digest:  # new there: no tag can name it yet
             self._put_manifest(descriptor, self._put_last[1], tag)
             return
@@ -440,6 +464,7 @@ class Repository:
             Unsupported: The registry removes no tags (distribution-spec, "Deleting tags": it may).
         """
         spelled = self._spelled(check_tag(tag))
+        self._tagged_last = None
         with self._at.send("DELETE", f"manifests/{tag}", "delete", again=True) as response:
             if response.status in {400, 405, 501}:
                 raise Unsupported(
@@ -460,7 +485,7 @@ class Repository:
         what = self._what(descriptor)
         subject = self._subject(descriptor)
         self._present.discard(descriptor.digest)
-        self._put_last = None
+        self._put_last = self._tagged_last = None
         with self._at.send("DELETE", _path(descriptor), "delete", again=True) as response:
             if response.status in {405, 501}:
                 raise Unsupported(

@@ -43,6 +43,7 @@ __all__ = [
     "Span",
     "Supposer",
     "TagLister",
+    "TagPusher",
     "Tagger",
     "Target",
     "Untagger",
@@ -102,6 +103,19 @@ class Tagger(Protocol):
 
         Raises:
             NotFound: The manifest is not there.
+        """
+        ...
+
+
+@runtime_checkable
+class TagPusher(Protocol):
+    """A manifest and its tag can be set in one step."""
+
+    def push_tagged(self, manifest: Descriptor, content: Readable, tag: str) -> None:
+        """Take ``manifest`` as ``push`` does, under ``tag`` at once if that can be done; ``tag`` is still to be called.
+
+        Raises:
+            IntegrityError: ``content`` is not what ``manifest`` names; nothing was kept.
         """
         ...
 

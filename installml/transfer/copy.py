@@ -32,6 +32,7 @@ from ..store.protocol import (
     Roomy,
     Source,
     Supposer,
+    TagPusher,
 )
 from ..store.verified import open_verified, read_verified
 from .delta import Delta, spared
@@ -131,7 +132,9 @@ def copy(
     """
     tally = _Tally()
     tuned = replace(tuning or Tuning(), part=part_size)
-    _Mover(source, destination, jobs, on_event, tally, phase, delta, limit, tuned, wanted).walk(root)
+    tags = list(tags)
+    mover = _Mover(source, destination, jobs, on_event, tally, phase, delta, limit, tuned, wanted)
+    mover.walk(root, tag=next((tag for tag in tags if ":" not in tag), ""))
     for tag in tags:
         destination.tag(root, tag)
     return Copied(root, dict(tally.outcomes), tally.moved)
@@ -166,8 +169,14 @@ class _Mover:
         self._stop = threading.Event()
         self._walked: set[Digest] = set()
 
-    def walk(self, root: Descriptor, depth: int = 0) -> None:
-        """Move everything below ``root`` and then ``root`` itself; what several indexes share is walked once."""
+    def walk(self, root: Descriptor, depth: int = 0, tag: str = "") -> None:
+        """Move everything below ``root`` and then ``root`` itself; what several indexes share is walked once.
+
+        Args:
+            root: The manifest or index.
+            depth: Of indexes within indexes.
+            tag: One that ``root`` will get: a place may set it while it takes the manifest.
+        """
         if root.digest in self._walked:
             return
         if isinstance(self._destination, Completeness):
@@ -189,7 +198,7 @@ class _Mover:
         if there:
             self._done(root, "exists")
         else:
-            self._send(root, data)
+            self._send(root, data, tag)
         self._walked.add(root.digest)
 
     def _move(self, blobs: Sequence[Descriptor]) -> None:
@@ -254,17 +263,17 @@ class _Mover:
             return False
         return self._destination.exists(blob)
 
-    def _send(self, descriptor: Descriptor, data: bytes | None = None) -> None:
-        """Send one blob, or the manifest whose ``data`` are in hand already."""
+    def _send(self, descriptor: Descriptor, data: bytes | None = None, tag: str = "") -> None:
+        """Send one blob, or the manifest whose ``data`` are in hand already and which will get ``tag``."""
         self._on_event(BlobStarted(str(descriptor.digest), title(descriptor), descriptor.size))
-        self._push(descriptor, data)
+        self._push(descriptor, data, tag)
         self._done(descriptor, "copied")
 
     def _done(self, descriptor: Descriptor, outcome: str) -> None:
         self._tally.add(outcome)
         self._on_event(BlobDone(str(descriptor.digest), title(descriptor), descriptor.size, outcome))
 
-    def _push(self, descriptor: Descriptor, data: bytes | None) -> None:
+    def _push(self, descriptor: Descriptor, data: bytes | None, tag: str) -> None:
         """Send one blob; a connection that breaks on the way is made anew, and the blob begins again."""
         passing, resumed = partial(self._passing, descriptor.digest), partial(self._resumed, descriptor)
         if data is None and send_file(self._source, self._destination, descriptor, passing, resumed):
@@ -272,7 +281,10 @@ class _Mover:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self._open(descriptor, data) as stream:
-                    self._destination.push(descriptor, stream)
+                    if tag and isinstance(self._destination, TagPusher):
+                        self._destination.push_tagged(descriptor, stream, tag)
+                    else:
+                        self._destination.push(descriptor, stream)
             except ConnectionLost:
                 if attempt == ATTEMPTS or self._stop.is_set():
                     raise

@@ -54,7 +54,31 @@ def test_a_first_push_asks_for_few_of_its_blobs_and_sends_each_by_two_requests(
     count = asked(registry)
     assert count["POST /uploads/"] == count["PUT /uploads/"] == FILES + OWN
     assert count["HEAD /blobs/"] <= 8 + 16 + FILES // 16 + 1  # until it is sure, in each thread, and one in sixteen
-    assert count["HEAD /manifests/"] == 1
+    assert (count["HEAD /manifests/"], count["PUT /manifests/"]) == (1, 1)
+
+
+def test_a_new_version_sends_its_new_file_and_its_manifest_and_each_once(
+    tmp_path: Path, model: Path, registry: RunningRegistry
+) -> None:
+    place = f"{registry.address}/acme/w"
+    push(model, tag=f"{place}:1", session=session_at(tmp_path / "home"))
+    (model / "part-000.bin").write_bytes(os.urandom(SIZE))
+    before = asked(registry), sum(one.bytes_in for one in registry.requests)
+    done = push(model, tag=f"{place}:2", session=session_at(tmp_path / "home"))
+    count = asked(registry) - before[0]
+    assert count["PUT /uploads/"] == 2  # the file, and the config, which lists the files' digests
+    assert count["PUT /manifests/"] == 1
+    assert sum(one.bytes_in for one in registry.requests) - before[1] == done.moved
+    manifest = session_at(tmp_path / "home").remote(done.reference).resolve("2").size
+    assert done.moved < 1.3 * (SIZE + manifest)
+
+
+def test_a_manifest_that_fails_under_its_tag_is_sent_again_and_then_tagged(tmp_path: Path, model: Path) -> None:
+    failing = Rule(Status(503), method="PUT", path="/manifests/1", times=1)
+    with start(faults=Faults(failing)) as registry:
+        place = f"{registry.address}/acme/w"
+        done = push(model, tag=f"{place}:1", session=session_at(tmp_path / "home"))
+        assert session_at(tmp_path / "home").remote(done.reference).resolve("1").digest == done.digest
 
 
 def test_a_push_that_was_cut_off_sends_little_of_what_is_there(

@@ -28,12 +28,13 @@ from installml.registry.errors import (
     UnexpectedAnswer,
     Unsupported,
 )
+from installml.registry.http import HostSettings
 from installml.registry.repository import Registry, Repository
 from installml.spec.descriptor import Descriptor
 from installml.spec.manifest import Index, Manifest
 from installml.spec.media import IMAGE_INDEX, IMAGE_MANIFEST, MODEL_CONFIG, MODEL_MANIFEST
 from installml.store import protocol
-from tests.unit.registry.serving import Answer, Asked, Site, client, site
+from tests.unit.registry.serving import Answer, Asked, Site, client, name_everything, site
 
 BLOB = Descriptor.of(b"weights", "application/octet-stream")
 CONFIG = Descriptor.of(b"{}", MODEL_CONFIG)
@@ -393,6 +394,28 @@ def test_a_registry_that_stored_another_manifest_is_found_out() -> None:
     put = Answer(201, {"Docker-Content-Digest": str(Digest.of(b"other"))})
     with place(Script(PUT_manifests=put)) as (repository, _), pytest.raises(DigestMismatch):
         repository.push(ROOT, io.BytesIO(DATA))
+
+
+def test_a_tag_that_came_with_its_manifest_is_set_again_only_when_something_happened_between() -> None:
+    with place(Script(PUT_manifests=Answer(201))) as (repository, here):
+        repository.push_tagged(ROOT, io.BytesIO(DATA), "1")
+        repository.tag(ROOT, "1")
+        assert paths(here, "PUT") == ["/v2/acme/x/manifests/1"]
+        repository.tag(ROOT, "1")  # somebody else may have moved it
+        assert len(paths(here, "PUT")) == 2
+
+
+def test_a_manifest_that_may_be_altered_on_its_way_is_put_under_its_digest_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name_everything(monkeypatch, "127.0.0.1")
+    with site(Script(PUT_manifests=Answer(201))) as here:
+        host = here.address.replace("127.0.0.1", "registry.example")
+        plain = client(settings={host: HostSettings(insecure=True)})
+        repository = Registry(host, plain).repository("acme/x")
+        repository.push_tagged(ROOT, io.BytesIO(DATA), "1")
+        repository.tag(ROOT, "1")
+        assert paths(here, "PUT") == [f"/v2/acme/x/manifests/{ROOT.digest}", "/v2/acme/x/manifests/1"]
 
 
 def test_asking_first_saves_asking_again() -> None:
