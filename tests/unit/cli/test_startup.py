@@ -1,4 +1,4 @@
-"""What a command does not load, and what it does not ask, when there is nothing to do: most of such a command is Python."""
+"""What a command does not load and does not ask when there is nothing to do: most of its time is Python's start."""
 
 from __future__ import annotations
 
