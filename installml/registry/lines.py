@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Line", "is_cut", "shut_down", "waits_on"]
+__all__ = ["Line", "is_cut", "is_unwanted", "shut_down", "waits_on"]
 
 
 class Line:
@@ -23,12 +23,17 @@ class Line:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._socket: Any = None
-        self._cut = False
+        self._cut = self._late = False
 
     @property
     def cut_off(self) -> bool:
         """Whether it was cut: nothing more is asked on it."""
         return self._cut
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether it was cut for no fault of whoever should have answered."""
+        return self._cut and not self._late
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -39,9 +44,14 @@ class Line:
         finally:
             _current.reset(token)
 
-    def cut(self) -> None:
-        """End the wait for an answer's head, from any thread, and ask nothing more. Harmless when repeated."""
+    def cut(self, *, late: bool = False) -> None:
+        """End the wait for an answer's head, from any thread, and ask nothing more. Harmless when repeated.
+
+        Args:
+            late: Because the answer is late, not because nobody wants it any more.
+        """
         with self._guard:
+            self._late = self._late or (late and not self._cut)
             self._cut = True
             if self._socket is not None:
                 with suppress(OSError):
@@ -66,6 +76,12 @@ def is_cut() -> bool:
     """Return whether this thread should ask nothing more."""
     line = _current.get()
     return line is not None and line.cut_off
+
+
+def is_unwanted() -> bool:
+    """Return whether what this thread asked for was given up for no fault of whoever was asked."""
+    line = _current.get()
+    return line is not None and line.unwanted
 
 
 @contextmanager

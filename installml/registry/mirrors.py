@@ -29,6 +29,7 @@ from ..spec.media import MANIFESTS
 from ..store.verified import read_verified
 from .downloads import ReceivedSpan
 from .errors import ConnectionLost, RateLimited, ServerFailed, TimedOut
+from .lines import is_cut, is_unwanted
 from .repository import Registry, Repository
 
 __all__ = ["MirrorAddress", "MirrorSettings", "MirrorWrong", "Mirrored", "Mirrors"]
@@ -243,7 +244,10 @@ class Mirrored(Repository):
             try:
                 span = place.fetch_range(descriptor, extent)
             except InstallMLError as error:
-                self._mirrors.failed(mirror, error)
+                if not is_unwanted():
+                    self._mirrors.failed(mirror, error)
+                if is_cut():
+                    raise
             else:
                 self._givers.setdefault(descriptor.digest, set()).add(mirror)
                 return _Watched(span, lambda error, mirror=mirror: self._mirrors.failed(mirror, error))  # type: ignore[misc]

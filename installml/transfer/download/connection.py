@@ -40,8 +40,11 @@ class Connection:
 
     def work(self) -> None:
         """Take requests until all is over."""
-        while (run := self._schedule.take()) is not None:
-            self._do(run)
+        try:
+            while (run := self._schedule.take()) is not None:
+                self._do(run)
+        except BaseException as error:  # else the others would wait for it for ever
+            self._schedule.fail(error)
 
     def _do(self, run: Run) -> None:
         """Do one request and deal with how it ends."""
@@ -54,10 +57,7 @@ class Connection:
                     self._small(run, run.job)
         except BaseException as raised:
             error = raised
-        try:
-            self._outcomes.ended(run, error)
-        except BaseException as raised:
-            self._schedule.fail(raised)
+        self._outcomes.ended(run, error)
 
     def _opened(self, run: Run, span: Span) -> None:
         """Take note of the head of an answer."""

@@ -155,7 +155,7 @@ class Download:
             run.job.stalls += 1
             run.quiet_since = float("inf")
             if run.span is None:
-                self.schedule.leave(run)
+                self.schedule.leave(run, late=True)
             else:
                 run.abort()
 

@@ -45,8 +45,11 @@ class Outcomes:
     def ended(self, run: Run, error: BaseException | None) -> None:
         """Deal with a request that has ended, with ``error`` or all right."""
         job, schedule = run.job, self._schedule
-        if isinstance(job, Blob) and run.fresh:
-            job.landing.keep(Extent(run.start, run.position))
+        try:
+            if isinstance(job, Blob) and run.fresh:
+                job.landing.keep(Extent(run.start, run.position))
+        except BaseException as failed:  # a full disk; the request has ended all the same
+            error = failed
         wait: float | None = 0.0
         with schedule.lock:
             schedule.idle += 1

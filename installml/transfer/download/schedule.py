@@ -190,13 +190,17 @@ class Schedule:
         run.job.running.remove(run)
         self._quiet.notify_all()
 
-    def leave(self, run: Run) -> None:
+    def leave(self, run: Run, *, late: bool = False) -> None:
         """Go on without a connection that waits for the head of an answer; what comes of it does not count.
 
         It is cut, but may be where nothing cuts it: looking up a name, making a connection.
+
+        Args:
+            run: The request.
+            late: Because the answer is late, not because nobody wants it any more.
         """
         run.left = True
-        run.abort()
+        run.line.cut(late=late)
         self.end(run)
         if run.thread is not None:
             self.connections.remove(run.thread)

@@ -131,3 +131,12 @@ def test_a_cut_line_is_told_as_a_lost_connection_to_who_does_not_repeat(mute: Mu
     line.cut()
     thread.join(60)
     assert isinstance(came[0], ConnectionLost)
+
+
+@pytest.mark.parametrize(("late", "unwanted"), [(True, False), (False, True)])
+def test_who_is_late_is_to_blame_and_who_is_not_wanted_any_more_is_not(late: bool, unwanted: bool) -> None:
+    line = Line()
+    assert not line.unwanted
+    line.cut(late=late)
+    line.cut(late=not late)
+    assert line.unwanted is unwanted

@@ -17,8 +17,9 @@ from installml.errors import NotFound, SettingInvalid
 from installml.events import Event, Notice
 from installml.reference import Reference
 from installml.registry.auth import Credentials, Fixed
-from installml.registry.errors import ConnectionLost
+from installml.registry.errors import ConnectionLost, TransportError
 from installml.registry.http import HostSettings, HttpClient, Network
+from installml.registry.lines import Line
 from installml.registry.mirrors import MirrorAddress, Mirrored, Mirrors, MirrorSettings
 from installml.registry.quirks import Family
 from installml.registry.repository import Registry
@@ -176,6 +177,19 @@ def test_a_part_that_breaks_off_is_asked_for_again_at_the_registry_in_the_end(gr
                 part(place, Extent(1000, 5000))
         assert part(place, Extent(1000, 5000)) == WEIGHTS[1000:5000]
         assert blobs(ground.origin) == ["GET bytes=1000-4999"]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_mirror_that_is_cut_off_is_blamed_only_when_it_was_late(late: bool, ground: Ground) -> None:
+    line = Line()
+    line.cut(late=late)
+    with start() as mirror:
+        put(mirror)
+        place = ground.place(mirror.address)
+        with line.held(), pytest.raises(TransportError):
+            part(place, Extent(1000, 5000))
+        assert len(ground.told) == late
+        assert blobs(ground.origin) == []
 
 
 def test_a_mirror_without_ranges_gives_no_parts_and_the_registry_does(ground: Ground) -> None:

@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installml.digest import Digest
-from installml.errors import Interrupted, NotFound
+from installml.errors import DiskFull, Interrupted, NotFound
 from installml.events import BlobChecked, BlobProgress, BlobStarted, Waiting
 from installml.registry.errors import (
     BlobUnknown,
@@ -33,6 +34,7 @@ from installml.registry.repository import Registry
 from installml.spec.descriptor import Descriptor
 from installml.spec.extents import Extent
 from installml.store.journal import Journal
+from installml.store.protocol import Assembly
 
 from .pulls import (
     BIG,
@@ -450,6 +452,25 @@ def test_each_part_is_recorded_when_it_has_come_for_whoever_comes_after_a_kill(s
     source.script = first_only(look, lambda piece: piece.position >= 5 * PART)
     Pull(source, store, jobs=1).run(BIG)
     assert kept == [Extent(0, 5 * PART)]
+
+
+def test_a_disk_that_is_full_when_a_part_is_to_be_recorded_ends_the_download(store: Store) -> None:
+    assemble = store.assemble
+
+    @contextmanager
+    def full(*args: object, **more: object) -> Iterator[Assembly | None]:
+        with assemble(*args, **more) as assembly:  # type: ignore[arg-type]
+            assert assembly is not None
+            assembly.keep = keep  # type: ignore[method-assign]
+            yield assembly
+
+    def keep(extent: Extent) -> None:
+        raise DiskFull("no room for the journal")
+
+    store.assemble = full  # type: ignore[method-assign, assignment]
+    with pytest.raises(DiskFull, match="journal"):
+        Pull(Shelf(BIG), store).run(BIG)
+    assert not store.holds(BIG)
 
 
 def test_ctrl_c_ends_connections_on_which_nothing_comes(store: Store) -> None:
