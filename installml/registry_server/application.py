@@ -256,6 +256,8 @@ class _Recorder:
             nonlocal record
             if message["type"] == "http.response.start":
                 record = replace(record, status=message["status"])
+                if record.method == "HEAD" or (b"content-length", b"0") in message.get("headers", ()):
+                    tell_once()  # the head is the whole answer
             else:
                 count = message["count"] if message["type"] == MESSAGE else len(message.get("body", b""))
                 record = replace(record, bytes_out=record.bytes_out + count)
