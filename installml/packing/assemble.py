@@ -89,7 +89,11 @@ class BuiltPackage:
             raise NotFound(f"{self} has no {descriptor.digest}", subject=str(descriptor.digest))
         with open_source(seen.source) as file:
             _check(file, seen)
-            yield file
+            try:
+                yield file
+            except Exception:
+                _check(file, seen)  # that the file was touched is what explains the failure
+                raise
             _check(file, seen)
 
     @contextlib.contextmanager

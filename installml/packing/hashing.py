@@ -326,6 +326,7 @@ def open_source(path: Path) -> Iterator[BinaryIO]:
     """Open a file of the folder for reading, unbuffered; a link in its place is refused."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     with disk_errors(path):
-        file = os.fdopen(os.open(path, flags), "rb", buffering=0)
+        # By way of open: what fails later names the file, and not the number of its handle.
+        file = open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
     with file:
         yield file

@@ -91,13 +91,20 @@ class Uploads:
         start = _position(content)
         session = self._offered(descriptor.digest) or self.open()
         try:
-            session.put(descriptor.digest, _Body(descriptor, content))
+            self._put(session, descriptor, content)
         except _PASSING as error:
             if start is None:
                 raise
             self.pause(error, 1)
             content.seek(start)  # type: ignore[attr-defined]  # _position has tried it
-            open_session(self._at).put(descriptor.digest, _Body(descriptor, content))
+            self._put(open_session(self._at), descriptor, content)
+
+    def _put(self, session: UploadSession, descriptor: Descriptor, content: Readable) -> None:
+        try:
+            session.put(descriptor.digest, _Body(descriptor, content))
+        except BaseException as error:
+            self.leave(session, error, self.trace(0))
+            raise
 
     def push_file(
         self,

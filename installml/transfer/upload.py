@@ -140,8 +140,8 @@ class Stream:
         self._known.set()
 
     def end(self, why: Exception) -> None:
-        """End the upload, soon."""
-        self._end = why
+        """End the upload, soon; the first reason counts."""
+        self._end = self._end or why
         self._known.set()
 
     def await_digest(self, look: Callable[[], None]) -> Digest:
