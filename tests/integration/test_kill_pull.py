@@ -53,7 +53,7 @@ from installml.cli.main import main
 user, warm = int(sys.argv[1]), sys.argv[2]
 sys.argv[1:3] = []
 home, os.environ["INSTALLML_HOME"] = os.environ["INSTALLML_HOME"], warm
-main()  # as root: everything is imported now, from folders that only root may read
+main(sys.argv[1:])  # as root: everything is imported now, from folders that only root may read
 os.environ["INSTALLML_HOME"] = home
 os.umask(0o002)
 os.setgroups([])
