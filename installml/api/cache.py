@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..digest import Digest
-from ..errors import IntegrityError, NotFound
+from ..errors import IntegrityError, NotFound, StoreUnusable
 from ..events import BlobProgress, Phase
 from ..machines.probe import free_space
 from ..runtime.environment import collect as collect_runtimes
@@ -117,7 +117,9 @@ def cache_verify(*, session: Session = AMBIENT) -> CacheVerification:
     """
     session.on_event(Phase("verifying", str(session.home)))
     checked = 0
-    wrong = settle(session.store, on_event=session.on_event)
+    wrong: dict[Digest, str] = {}
+    with contextlib.suppress(StoreUnusable):  # can only be read: what is wrong shows below all the same
+        wrong = settle(session.store, on_event=session.on_event)
     damaged = []
     for outcome in verify_store(session.store):
         if isinstance(outcome, Damage):

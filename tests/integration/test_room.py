@@ -99,6 +99,16 @@ def test_an_install_that_cannot_fit_is_refused_before_it_fetches(registry: Runni
     assert served(registry) == 0
 
 
+def test_a_copy_into_a_folder_that_is_too_small_is_refused_before_it_fetches(
+    registry: RunningRegistry, mounted: Mount, tmp_path: Path
+) -> None:
+    layout = mounted("tmpfs") / "layout"
+    with pytest.raises(DiskFull, match="bytes more are needed"):
+        installml.copy(reference(registry), f"oci-layout:{layout}", session=session_at(tmp_path / "home"))
+    assert served(registry) == 0
+    assert not layout.exists()
+
+
 @pytest.mark.parametrize("verb", ["pull", "install"])
 def test_what_is_half_fetched_has_its_room_already(verb: str, folder: Path, mounted: Mount) -> None:
     home = mounted("tmpfs", "size=16m") / "home"

@@ -30,6 +30,7 @@ from installml.spec.chunks import ChunkIndex
 from installml.spec.descriptor import Descriptor
 from installml.store.recovery import settle
 from installml.testing import faults as f
+from tests.integration.disks import Mount, attempt
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
@@ -179,6 +180,25 @@ def test_who_is_killed_while_settling_leaves_it_to_the_next(begin: Begin, tmp_pa
     assert not installed.exists()
     assert [str(e.message) for e in told if isinstance(e, Notice) and "install it again" in e.message]
     assert session.store.owed.digests() == []
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_store_that_can_only_be_read_is_checked_and_owes_on(
+    forged: bool, begin: Begin, mounted: Mount, tmp_path: Path
+) -> None:
+    disk = mounted("tmpfs", "size=64m")
+    registry, session = begin(), session_at(disk / "home", FORGED if forged else TRUE_INDEX)
+    if forged:
+        hold(tmp_path / "registry", FALSE)
+        session.store.chunks.write(FORGED)
+    installml.pull(reference(registry), session=session)
+    attempt(["mount", "-o", "remount,ro", str(disk)])
+    if forged:
+        with pytest.raises(CacheDamaged, match=str(BLOB.digest)):
+            installml.cache_verify(session=session)
+    else:
+        assert not installml.cache_verify(session=session).damaged
+    assert session.store.owed.digests() == [BLOB.digest]
 
 
 def flipped(times: int | None) -> f.Rule:
