@@ -49,7 +49,7 @@ def install(
     reference: str,
     *,
     only: str | Sequence[str] = (),
-    checkpoint: str = "",
+    checkpoint: str | None = None,
     runtime: bool = True,
     allow_unsigned: bool = False,
     dry_run: bool = False,
@@ -61,7 +61,7 @@ def install(
         reference: The package.
         only: Globs: only the files that they mean are installed, besides what is installed of the package already.
         checkpoint: Only the files of this checkpoint and those that belong to none, besides what is installed already.
-        runtime: Also make its runtime environment.
+        runtime: Also make its runtime environment, unless what is installed is a part that cannot be run.
         allow_unsigned: Accepted for scripts that will need it, and recorded; this version checks no signatures.
         dry_run: Stop after the checks; nothing is fetched or changed.
         session: Collaborators.
@@ -94,7 +94,7 @@ def install(
     session.store.prepare()
     with session.store.lease():
         done = bring(found, part, session)
-        environment = _environment(package, session.local(found.reference), session) if runtime else None
+        environment = _environment(package, session.local(found.reference), session) if runtime and part.runs else None
         record = _record(found, package, part, variant, environment, allow_unsigned, session)
         if environment is None and before is not None and before.descriptor.digest == record.descriptor.digest:
             record = replace(record, runtime=before.runtime, python=before.python)  # one that is there is kept
@@ -152,7 +152,7 @@ def _planned(found: Found, package: Package, part: Part, variant: str, session: 
         runtime="",
         python="",
         notices=("nothing was fetched or changed", UNVERIFIED),
-        partial=part.told(),
+        partial=part.told,
     )
 
 
@@ -270,7 +270,7 @@ def _result(record: Record, done: Brought, part: Part, *, unchanged: bool) -> In
         python=record.python,
         unchanged=unchanged,
         notices=(UNVERIFIED,),
-        partial=part.told(),
+        partial=part.told,
     )
 
 

@@ -44,7 +44,7 @@ def pull(
     reference: str,
     *,
     only: str | Sequence[str] = (),
-    checkpoint: str = "",
+    checkpoint: str | None = None,
     allow_unsigned: bool = False,
     session: Session = AMBIENT,
 ) -> PullResult:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..digest import Digest
-from ..errors import InstallMLError, NotFound
+from ..errors import InstallMLError, NotFound, UsageError
 from ..reference import Reference
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import Index
@@ -48,38 +48,36 @@ class Part:
         files: Its files, in the package's order.
         blobs: The config and what these files need, each once.
         whole: Whether that is every file.
-        of: Number of files of the package.
+        told: What results say of it; None when it is everything.
     """
 
     files: tuple[PackagedFile, ...]
     blobs: tuple[Descriptor, ...]
     whole: bool
-    of: int
-
-    @property
-    def size(self) -> int:
-        """Bytes of all blobs."""
-        return sum(blob.size for blob in self.blobs)
+    told: PartialFiles | None
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Paths of the files when not all are wanted; empty when they are."""
         return () if self.whole else tuple(file.path for file in self.files)
 
-    def told(self) -> PartialFiles | None:
-        """Return what results say of it; None when it is everything."""
-        return None if self.whole else _told(self.files, self.of)
+    @property
+    def runs(self) -> bool:
+        """Whether it can be run: everything is there, or a whole checkpoint."""
+        return self.told is None or bool(self.told.checkpoints)
 
 
-def wish(only: str | Sequence[str], checkpoint: str) -> Wish:
+def wish(only: str | Sequence[str], checkpoint: str | None) -> Wish:
     """Return what the arguments of a verb mean.
 
     Raises:
-        UsageError: Both are given.
+        UsageError: Both are given, or a checkpoint without a name: a script's empty variable does not mean everything.
     """
+    if checkpoint == "":
+        raise UsageError("a checkpoint needs a name", hint="Leave out --checkpoint to have every file.")
     if not only and not checkpoint:
         return EVERYTHING
-    return Wish((only,) if isinstance(only, str) else tuple(only), checkpoint)
+    return Wish((only,) if isinstance(only, str) else tuple(only), checkpoint or "")
 
 
 def part_of(package: Package, wanted: Wish, origin: str) -> Part:
@@ -95,7 +93,8 @@ def _part(package: Package, files: tuple[PackagedFile, ...]) -> Part:
     digests = {file.descriptor.digest for file in files}
     manifest = package.manifest
     blobs = (*manifest.blobs[:1], *(blob for blob in manifest.blobs[1:] if blob.digest in digests))
-    return Part(files, blobs, len(files) == len(package.files), len(package.files))
+    whole = len(files) == len(package.files)
+    return Part(files, blobs, whole, None if whole else _told(package, files))
 
 
 def with_installed(part: Part, package: Package, record: Record | None) -> Part:
@@ -112,9 +111,10 @@ def with_installed(part: Part, package: Package, record: Record | None) -> Part:
     return _part(package, tuple(f for f in package.files if not record.partial or f.path in wanted))
 
 
-def _told(files: Sequence[PackagedFile], of: int) -> PartialFiles:
+def _told(package: Package, files: Sequence[PackagedFile]) -> PartialFiles:
     size = sum({file.descriptor.digest: file.descriptor.size for file in files}.values())
-    return PartialFiles(tuple(file.path for file in files), of, size)
+    checkpoints = _whole_checkpoints(package, files)
+    return PartialFiles(tuple(file.path for file in files), len(package.files), size, checkpoints)
 
 
 def here_in_part(package: Package, manifest: Descriptor, session: Session) -> PartialFiles | None:
@@ -122,7 +122,7 @@ def here_in_part(package: Package, manifest: Descriptor, session: Session) -> Pa
     left = session.store.left_out.of(manifest.digest)
     if not left:
         return None
-    return _told([file for file in package.files if file.descriptor.digest not in left], len(package.files))
+    return _told(package, [file for file in package.files if file.descriptor.digest not in left])
 
 
 def installed_in_part(package: Package, record: Record) -> PartialFiles | None:
@@ -130,7 +130,7 @@ def installed_in_part(package: Package, record: Record) -> PartialFiles | None:
     if not record.partial:
         return None
     there = set(record.partial)
-    return _told([file for file in package.files if file.path in there], len(package.files))
+    return _told(package, [file for file in package.files if file.path in there])
 
 
 def partial_packages(refs: Iterable[Ref], session: Session) -> tuple[str, ...]:
@@ -147,20 +147,29 @@ def _partial(ref: Ref, session: Session) -> bool:
         return False
 
 
-def installed_checkpoint(record: Record, session: Session) -> str:
-    """Return the checkpoint that can be run of a model that is installed in part; empty when the model is whole.
+def _whole_checkpoints(package: Package, files: Iterable[PackagedFile]) -> tuple[str, ...]:
+    """Return the checkpoints of ``package`` that are whole in ``files``."""
+    there = _paths(files)
+    try:
+        names = checkpoints_of(package)
+        return tuple(n for n in names if _paths(select_files(package, Wish(checkpoint=n), package.name)) <= there)
+    except UsageError:  # what it says of its checkpoints cannot be read
+        return ()
+
+
+def installed_checkpoint(record: Record, session: Session) -> str | None:
+    """Return the checkpoint that can be run of a model that is installed in part; None when the model is whole.
 
     Raises:
         PackagePartial: It is installed in part, and no checkpoint of it is complete.
     """
     if not record.partial:
-        return ""
-    there = set(record.partial)
+        return None
     with suppress(InstallMLError):  # its manifest is damaged or gone: nothing tells which checkpoints it has
         package = read_package(session.local(record.reference).manifest(record.descriptor), str(record.reference))
-        for name in checkpoints_of(package):
-            if _paths(select_files(package, Wish(checkpoint=name), record.name)) <= there:
-                return name
+        part = installed_in_part(package, record)
+        if part is not None and part.checkpoints:
+            return part.checkpoints[0]
     typed = _typed(record.reference)
     raise PackagePartial(
         f"{record.name} {record.version} is installed in part, and runs when it or one of its checkpoints is whole",

@@ -226,7 +226,7 @@ OnlyOpt = Annotated[
     ),
 ]
 CheckpointOpt = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--checkpoint",
         metavar="NAME",

@@ -129,7 +129,8 @@ def _folder_of(recipe: str) -> str:
 
 
 def _partial(part: r.PartialFiles) -> str:
-    return f"{len(part.files)} of {_count(part.of, 'file')}, {format_size(part.size)}"
+    whole = f", with {', '.join(part.checkpoints)} whole" if part.checkpoints else ""
+    return f"{len(part.files)} of {_count(part.of, 'file')}, {format_size(part.size)}{whole}"
 
 
 def _partly(references: Iterable[str]) -> Iterator[str]:
@@ -271,7 +272,7 @@ def _install(result: r.InstallResult, _: Look) -> Lines:
 
 
 def _after_install(result: r.InstallResult) -> str:
-    if result.partial and result.path:
+    if result.partial and result.path and not result.partial.checkpoints:
         return f"the rest: installml install {spelled(result.reference)}"
     return f"next: installml {f'serve {result.name}' if result.path else f'install {spelled(result.reference)}'}"
 

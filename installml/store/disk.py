@@ -292,7 +292,8 @@ class DiskRepository:
         manifest = self.manifest(descriptor)
         missing = [blob for blob in manifest.blobs if not self.exists(blob)]
         left = self.store.left_out.of(descriptor.digest) if missing else frozenset()
-        yield from (blob for blob in missing if blob.digest not in left)
+        # looked at again: whoever brought the last of them has removed the list
+        yield from (blob for blob in missing if blob.digest not in left and not self.exists(blob))
         for child in manifest.manifests:
             yield from self._missing(child)
 

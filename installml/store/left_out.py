@@ -36,8 +36,17 @@ class LeftOut:
 
     def of(self, manifest: Digest) -> frozenset[Digest]:
         """Return the blobs that were left out of a manifest and are not here for another reason either."""
-        listed = set[Digest]().union(*map(_read, self._files(manifest)))
-        return frozenset(digest for digest in listed if not self._blob_path(digest).exists())
+        return frozenset(digest for digest in self._listed(manifest) if not self._blob_path(digest).exists())
+
+    def _listed(self, manifest: Digest) -> set[Digest]:
+        """Return what all lists have. One that went away while it was to be read is in a newer one: all are read again.
+
+        Others settle a manifest once a pull, so somebody is the last to do it.
+        """
+        while True:
+            lists = [_read(path) for path in self._files(manifest)]
+            if None not in lists:
+                return set[Digest]().union(*filter(None, lists))
 
     def add(self, manifest: Digest, blobs: Iterable[Digest]) -> Path | None:
         """List what will be left out; what is here is not listed. Done before a reference shows the manifest.
@@ -92,10 +101,15 @@ def _stem(manifest: Digest) -> str:
     return f"{manifest.algorithm}-{manifest.hex}"
 
 
-def _read(path: Path) -> frozenset[Digest]:
-    """Return the blobs of a list; none when it cannot be read: then what is missing counts as damage."""
+def _read(path: Path) -> frozenset[Digest] | None:
+    """Return the blobs of a list; none when it cannot be read: then what is missing counts as damage.
+
+    None means that there is no such list any more.
+    """
     try:
         node = Node(parse_json(path.read_bytes(), str(path)))
+    except FileNotFoundError:
+        return None
     except (OSError, JSONInvalid):
         return frozenset()
     keys = node.mapping(("schemaVersion", "left"), ("schemaVersion", "left"), open_=True)

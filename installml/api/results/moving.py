@@ -43,11 +43,13 @@ class PartialFiles:
         files: Their paths.
         of: Number of files of the whole package.
         size: Bytes of these files.
+        checkpoints: Names of the checkpoints that are whole in them.
     """
 
     files: tuple[str, ...]
     of: int
     size: int
+    checkpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

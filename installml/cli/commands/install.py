@@ -13,7 +13,7 @@ def install(
     reference: RefArg,
     *,
     only: OnlyOpt = None,
-    checkpoint: CheckpointOpt = "",
+    checkpoint: CheckpointOpt = None,
     runtime: RuntimeOpt = True,
     allow_unsigned: AllowUnsignedOpt = False,
     dry_run: DryRunOpt = False,

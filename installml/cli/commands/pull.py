@@ -18,7 +18,7 @@ def pull(
     reference: RefArg,
     *,
     only: OnlyOpt = None,
-    checkpoint: CheckpointOpt = "",
+    checkpoint: CheckpointOpt = None,
     allow_unsigned: AllowUnsignedOpt = False,
     detach: DetachOpt = False,
 ) -> None:

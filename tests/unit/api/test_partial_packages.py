@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,18 +24,20 @@ from installml.api.push import push
 from installml.api.repair import cache_repair
 from installml.api.results import PartialFiles
 from installml.api.session import Session
-from installml.api.subset import PackagePartial
+from installml.api.subset import PackagePartial, require_whole
 from installml.api.tags import remove, tag
 from installml.digest import Digest
-from installml.errors import InstallMLError, RecipeInvalid, UsageError
+from installml.errors import InstallMLError, ModelError, RecipeInvalid, UsageError
 from installml.registry.errors import RegistryError
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.faults import Faults, Rule, Status
 from installml.spec.descriptor import Descriptor
 from installml.spec.manifest import Index
-from installml.spec.media import IMAGE_INDEX
+from installml.spec.media import ANNOTATION_CHECKPOINTS, IMAGE_INDEX
 from installml.spec.package import NotAPackage
+from installml.spec.runtime import RuntimeManifest
 from installml.spec.subset import NothingSelected
+from installml.testing import package_bytes
 from tests.unit.api.kit import Asked, make_model
 from tests.unit.transfer.weights import layers, safetensors, write
 
@@ -92,6 +95,14 @@ def test_only_what_is_wanted_is_asked_for(there: str, registry: RunningRegistry,
     assert weights(asked) == {"q4"}
     assert sum(request.bytes_out for request in asked.requests) < len(Q8)
     assert own(result.partial) == ["q4/model.bin"]
+
+
+def test_the_checkpoints_that_are_whole_are_named(there: str, session: Session) -> None:
+    first = pull(there, only="q4/*", session=session).partial
+    second = pull(there, only=["*.json", "*.yaml"], session=session).partial
+    assert first is not None
+    assert second is not None
+    assert (first.checkpoints, second.checkpoints) == ((), ("q4",))
 
 
 def test_the_result_says_how_much_of_the_package_is_here(there: str, session: Session) -> None:
@@ -164,6 +175,34 @@ def test_an_unknown_checkpoint_names_the_known_ones(there: str, session: Session
         install(there, checkpoint="q16", session=session)
     assert "It has q4, q8" in caught.value.hint
     assert not session.home.exists()
+
+
+@pytest.mark.parametrize("verb", [pull, install])
+def test_an_empty_name_does_not_mean_everything(
+    verb: Callable[..., object], there: str, registry: RunningRegistry, session: Session
+) -> None:
+    with Asked(registry) as asked, pytest.raises(UsageError, match="needs a name"):
+        verb(there, checkpoint="", session=session)
+    assert asked.requests == []
+
+
+def test_two_parts_at_the_same_time_are_both_here(there: str, open_session: OpenSession, session: Session) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(pull, there, only=f"{q}/*", session=open_session()) for q in ("q4", "q8")]
+    assert [future.exception() for future in done] == [None, None]
+    (entry,) = list_(session=session).packages
+    assert own(entry.partial) == ["q4/model.bin", "q8/model.bin"]
+    assert cache_verify(session=session).damaged == ()
+
+
+def test_a_part_and_the_whole_at_the_same_time_are_the_whole(
+    there: str, open_session: OpenSession, session: Session
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(pull, there, only=only, session=open_session()) for only in ("q4/*", ())]
+    assert [future.exception() for future in done] == [None, None]
+    (entry,) = list_(session=session).packages
+    assert entry.partial is None
 
 
 def test_globs_and_a_checkpoint_are_not_mixed(there: str, registry: RunningRegistry, session: Session) -> None:
@@ -252,6 +291,17 @@ def test_an_entry_of_an_index_is_pulled_in_part_by_its_digest(
 
 
 # what needs the rest
+
+
+def test_an_index_over_a_part_is_a_part(there: str, session: Session) -> None:
+    entry = pull(there, only="q4/*", session=session).digest
+    place = session.local(session.qualify(there))
+    data = Index((place.resolve(str(entry)),)).to_bytes()
+    root = Descriptor.of(data, IMAGE_INDEX)
+    place.push(root, io.BytesIO(data))
+    place.tag(root, "variants")
+    with pytest.raises(PackagePartial):
+        require_whole(place, root, there)
 
 
 def needs_the_rest(there: str, session: Session, what: Callable[[Session], object]) -> None:
@@ -464,6 +514,17 @@ def test_a_recipe_whose_checkpoint_means_no_file_is_refused(tmp_path: Path, sess
     wrong = make_model(tmp_path / "wrong", more='checkpoints:\n  best: ["best/**"]\n', files=FILES)
     with pytest.raises(RecipeInvalid, match=r"no file of the package is meant by best/\*\*"):
         push(wrong, tag="localhost:1/acme/wrong:1", session=session)
+
+
+def test_a_part_that_cannot_run_gets_no_environment(open_session: OpenSession) -> None:
+    session = open_session(flags={"offline": True})
+    runtime = RuntimeManifest("python", entrypoint="model.py:Model", requirements=("numpy>=2",))
+    checkpoints = {ANNOTATION_CHECKPOINTS: '{"q4":["q4/**"],"q8":["q8/**"]}'}
+    packed = package_bytes({**FILES, "model.py": b"class Model: ...\n"}, runtime=runtime, annotations=checkpoints)
+    packed.push(session.local(session.qualify("acme/chat")), "1.0.0")
+    assert install("acme/chat:1.0.0", only="q4/*", session=session).runtime == ""
+    with pytest.raises(ModelError):  # a checkpoint runs, and so needs an environment, which cannot be had here
+        install("acme/chat:1.0.0", checkpoint="q4", session=session)
 
 
 # at work

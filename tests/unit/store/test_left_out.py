@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from installml.errors import NotFound
 from installml.spec.descriptor import Descriptor
 from installml.store.disk import DiskRepository, DiskStore
 from installml.store.gc import Damage, collect, verify_store
+from installml.store.left_out import LeftOut
 from installml.testing import Packed, package_bytes
 
 FILES = {"a.bin": b"a" * 10, "b.bin": b"b" * 20, "c.bin": b"c" * 30}
@@ -83,6 +85,45 @@ def test_two_pulls_at_the_same_time_lose_nothing_of_each_other(
     store.left_out.settle(root.digest, [B])
     assert store.left_out.of(root.digest) == {C}
     assert len(lists(store)) == 1
+
+
+def test_lists_that_are_merged_are_never_seen_half(store: DiskStore, place: DiskRepository, packed: Packed) -> None:
+    digest = bring(place, packed, B, C).digest
+    store.left_out.add(digest, [B, C])
+    done = threading.Event()
+
+    def merge() -> None:
+        for _ in range(100):
+            store.left_out.add(digest, [B])
+            store.left_out.add(digest, [C])
+            store.left_out.settle(digest)
+        done.set()
+
+    merging = threading.Thread(target=merge)
+    merging.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(store.left_out.of(digest))
+    merging.join()
+    assert seen <= {frozenset({B, C})}
+
+
+def test_who_finishes_while_another_brings_the_rest_is_not_refused(
+    store: DiskStore, place: DiskRepository, packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = bring(place, packed, B)
+    store.left_out.add(root.digest, [B])
+    ask = LeftOut.of
+
+    def meanwhile(lists: LeftOut, manifest: Digest) -> frozenset[Digest]:
+        monkeypatch.undo()
+        bring(place, packed)
+        lists.settle(manifest)
+        return ask(lists, manifest)
+
+    monkeypatch.setattr(LeftOut, "of", meanwhile)
+    place.tag(root, "1")
+    assert place.resolve("1").digest == root.digest
 
 
 def test_what_was_brought_and_went_missing_is_damage(store: DiskStore, place: DiskRepository, packed: Packed) -> None:
