@@ -36,7 +36,7 @@ from ..store.protocol import (
 )
 from ..store.verified import open_verified, read_verified
 from .delta import Delta, spared
-from .download import Cancelled, Download, Store, Tuning, title
+from .download import Cancelled, Store, Tuning, title
 from .rate import Rate
 from .upload import send_file
 
@@ -213,6 +213,12 @@ class _Mover:
             self._stream(blobs)
 
     def _download(self, source: RangeFetcher, destination: Store, blobs: Sequence[Descriptor]) -> None:
+        if all(map(destination.exists, blobs)):
+            for blob in blobs:
+                self._done(blob, "exists")
+            return
+        from .download.engine import Download
+
         engine = Download(
             source,
             destination,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .form import Result, to_json
 
 if TYPE_CHECKING:
+    from .indexes import IndexResult
     from .machine import (
         CacheUsage,
         CacheVerification,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         UninstallResult,
     )
     from .packages import FileInfo, InfoResult, InitResult, ListEntry, ListResult, UpdateInfo
-    from .registries import IndexResult, LoginResult, RemoveResult, TagResult, TagsResult
+    from .registries import LoginResult, RemoveResult, TagResult, TagsResult
     from .running import (
         DemoDigit,
         DemoResult,
@@ -106,7 +107,8 @@ _MODULES = {
         "PushResult",
         "UninstallResult",
     ),
-    "registries": ("IndexResult", "LoginResult", "RemoveResult", "TagResult", "TagsResult"),
+    "indexes": ("IndexResult",),
+    "registries": ("LoginResult", "RemoveResult", "TagResult", "TagsResult"),
     "packages": ("FileInfo", "InfoResult", "InitResult", "ListEntry", "ListResult", "UpdateInfo"),
     "running": (
         "DemoDigit",

@@ -1,4 +1,4 @@
-"""What became of names, credentials and indexes in a registry."""
+"""What became of names and credentials in a registry."""
 
 from __future__ import annotations
 
@@ -9,36 +9,11 @@ from ...reference import Reference
 from .form import Result
 
 __all__ = [
-    "IndexResult",
     "LoginResult",
     "RemoveResult",
     "TagResult",
     "TagsResult",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexResult(Result):
-    """Chunk indexes were attached to a package.
-
-    Attributes:
-        digest: The package.
-        place: Where it is.
-        files: Large files that have an index.
-        chunks: Chunks of all of them.
-        size: Bytes of the indexes.
-        chunks_digest: One digest for all of them, for a signature to name; None when there is none.
-        unchanged: They were there already, the same bytes.
-    """
-
-    reference: Reference
-    digest: Digest
-    place: str
-    files: int
-    chunks: int
-    size: int
-    chunks_digest: Digest | None
-    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,23 @@ Decided elsewhere: what a range request is (``registry.downloads``), how bytes s
 which bytes are on this machine already (``delta``).
 """
 
-from .engine import Download
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .places import Cancelled, Store, title
 from .tuning import Tuning
 
+if TYPE_CHECKING:
+    from .engine import Download
+
 __all__ = ["Cancelled", "Download", "Store", "Tuning", "title"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the engine when it is first used: a copy with nothing to bring does without."""
+    if name != "Download":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .engine import Download
+
+    return Download
