@@ -124,20 +124,25 @@ class Connection:
             if digest == index.digest(number):
                 self._landed(run, blob.landing.put(chunk.start, buffer[:filled]))
             else:
-                self._wrong(blob, index, number, digest)
+                self._wrong(run, blob, index, number, digest)
             run.position = chunk.stop
 
-    def _wrong(self, blob: Blob, index: ChunkIndex, number: int, actual: bytes) -> None:
-        """A chunk is not what a signature vouches for: ask for it once more, then only where it is elsewhere too."""
-        elsewhere = self._places.elsewhere(blob.descriptor)
+    def _wrong(self, run: Run, blob: Blob, index: ChunkIndex, number: int, actual: bytes) -> None:
+        """A chunk is not what a signature vouches for: ask for it once more, then only where it is elsewhere too.
+
+        A request that had begun before the chunk came wrong elsewhere says nothing new: the place was the same.
+        """
+        chunk = index.extent(number)
         with self._schedule.lock:
-            again = elsewhere or number not in blob.suspects
-            blob.suspects.add(number)
-            if again:
-                self._schedule.give_back(blob, index.extent(number))
-        if not again:
+            known = blob.suspects.get(number, 0)
+            if run.number <= known or not blob.landing.missing(chunk):
+                return
+            blob.suspects[number] = self._schedule.begun
+        if not self._places.elsewhere(blob.descriptor) and known:
             expected = f"blake3:{index.digest(number).hex()}"
             raise DigestMismatch(expected, f"blake3:{actual.hex()}", self._places.origin)
+        with self._schedule.lock:
+            self._schedule.give_back(blob, chunk)
 
     # -- small blobs ----------------------------------------------------------------------------------------------
 

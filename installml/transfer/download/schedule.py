@@ -44,6 +44,7 @@ class Schedule:
         small: Small blobs that nobody has asked for.
         connections: Threads that take parts; without those that were left behind.
         idle: How many of them have nothing to do.
+        begun: Requests that have begun.
         left: Blobs that are not there yet.
         hungry: There may be connections without work: another blob should be opened.
         slack: One of them found nothing to do: throughput says nothing about their number.
@@ -66,7 +67,7 @@ class Schedule:
         self.small: deque[Small] = deque()
         self._unopened: deque[Blob] = deque()
         self.connections: list[threading.Thread] = []
-        self.idle = 0
+        self.idle = self.begun = 0
         self.left = 0
         self.hungry = False
         self.slack = True
@@ -166,6 +167,8 @@ class Schedule:
                 run = self._next()
                 if run is not None:
                     self.idle -= 1
+                    self.begun += 1
+                    run.number = self.begun
                     run.thread = threading.current_thread()
                     run.job.running.append(run)
                     self.busy.add(run)

@@ -60,7 +60,7 @@ class Blob(Job):
         parts: What is still to be asked for.
         single: The registry sends it whole or not at all.
         waiting: Another process puts it together.
-        suspects: Chunks that came wrong once.
+        suspects: Chunks that came wrong, and how many requests had begun by then.
     """
 
     assembled: Landing | None = None
@@ -68,7 +68,7 @@ class Blob(Job):
     parts: Parts = field(default_factory=lambda: Parts(()))
     single: bool = False
     waiting: bool = False
-    suspects: set[int] = field(default_factory=set)
+    suspects: dict[int, int] = field(default_factory=dict)
 
     @property
     def landing(self) -> Landing:
@@ -85,6 +85,7 @@ class Run:
         start: Offset of the first byte asked for.
         stop: Offset behind the last one.
         asked_at: When.
+        number: How many requests had begun with this one.
         position: Offset of the next byte to come.
         fresh: Bytes that it brought and nobody else.
         span: What is read from, once the head of the answer is there.
@@ -101,6 +102,7 @@ class Run:
     start: int
     stop: int
     asked_at: float
+    number: int = 0
     position: int = 0
     fresh: int = 0
     span: Span | None = None

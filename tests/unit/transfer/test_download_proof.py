@@ -22,6 +22,7 @@ from .pulls import (
     OTHER,
     PART,
     SMALL,
+    TIMED,
     TUNING,
     Knowing,
     NoRanges,
@@ -183,6 +184,38 @@ def test_all_other_places_are_asked_one_after_the_other(blob: bytes, vouched: bo
     Pull(source, store, tuning=tuning, delta=Knowing(blob, vouched=vouched)).run(blob)
     assert store.holds(blob)
     assert source.doubted == 3
+
+
+class Mirror(Shelf):
+    """Gives a wrong last part twice at the same time, the right one after it has been told; is told once only."""
+
+    def __init__(self) -> None:
+        super().__init__(BIG)
+        self.both = threading.Barrier(2)
+        self.asked_for = 0
+        self.doubted = 0
+
+    def piece(self, data: bytes, extent: Extent) -> Piece:
+        if extent.stop < len(BIG) or self.asked_for == 2:
+            return super().piece(data, extent)
+        self.asked_for += 1
+        return Piece(flip(BIG, len(BIG) - 5), extent.start, extent.stop, self._together)
+
+    def _together(self, piece: Piece) -> None:
+        if piece.position == piece.start:
+            self.both.wait(60)
+
+    def doubt(self, descriptor: Descriptor) -> bool:
+        self.doubted += 1
+        return self.doubted == 1
+
+
+def test_the_same_wrong_chunk_on_two_connections_counts_once(store: Store) -> None:
+    """The last part is slow, so that it is asked for twice; both answers come from the same wrong place."""
+    source = Mirror()
+    Pull(source, store, tuning=replace(TIMED, stall=3600.0), delta=Knowing(BIG, vouched=True)).run(BIG)
+    assert store.holds(BIG)
+    assert source.doubted == 1
 
 
 @pytest.mark.parametrize("blob", [BIG, SMALL[0]])
