@@ -161,7 +161,7 @@ def pull_under(registry: RunningRegistry, home: Path, prepare: str) -> subproces
     program = f"""
 import os, resource, sys
 from installml.cli.main import main
-main()
+main(sys.argv[1:])
 {prepare}
 sys.argv[1:] = {["pull", reference(registry), "--home", str(home)]!r}
 sys.exit(main())

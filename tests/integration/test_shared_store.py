@@ -37,7 +37,7 @@ import os, sys
 from installml.cli.main import main
 user, group, warm, *words = sys.argv[1:]
 sys.argv = ["installml", *words, "--home", warm]
-main()  # as root: everything is imported now, from folders that only root may read
+main(sys.argv[1:])  # as root: everything is imported now, from folders that only root may read
 os.umask(0o002)
 os.setgroups([])
 os.setgid(int(group))
