@@ -103,6 +103,7 @@ class Bringer:
             if actual is None or actual == digest:
                 return actual is not None
             elsewhere = self._places.elsewhere(blob.descriptor)
+            self._schedule.recall(blob)  # what still comes from before would be taken for new
             bad = self._wrong(blob, landing) if not mended else False
             if not bad:
                 landing.discard()

@@ -145,11 +145,9 @@ class Schedule:
             blob.waiting = True
             self.alarm.notify()
 
-    def let_go(self, blob: Blob) -> None:
-        """Wait until no connection touches the assembly of a blob any more."""
+    def recall(self, blob: Blob) -> None:
+        """Cut what is under way for a blob, and wait until no connection touches its assembly any more."""
         with self.lock:
-            blob.parts.clear()
-            self.open.remove(blob)
             for run in list(blob.running):
                 if run.span is None:
                     self.leave(run)
@@ -157,6 +155,13 @@ class Schedule:
                     run.abort()
             while blob.running:
                 self._quiet.wait()
+
+    def let_go(self, blob: Blob) -> None:
+        """Ask for nothing of a blob any more."""
+        with self.lock:
+            blob.parts.clear()
+            self.open.remove(blob)
+        self.recall(blob)
 
     # -- connections; with the lock held but for ``take`` ---------------------------------------------------------
 

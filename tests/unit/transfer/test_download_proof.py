@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,57 @@ def test_the_same_wrong_chunk_on_two_connections_counts_once(store: Store) -> No
     """The last part is slow, so that it is asked for twice; both answers come from the same wrong place."""
     source = Mirror()
     Pull(source, store, tuning=replace(TIMED, stall=3600.0), delta=Knowing(BIG, vouched=True)).run(BIG)
+    assert store.holds(BIG)
+    assert source.doubted == 1
+
+
+class Stubborn(Piece):
+    """Stays until somebody cuts it off after its place was doubted, or asks anew; then it brings wrong bytes."""
+
+    source: Slow
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        assert self.source.again.wait(60)
+        count = self.stop - self.position
+        buffer[:count] = bytes(count)
+        self.position += count
+        return count
+
+    def abort(self) -> None:
+        if self.source.doubted:
+            self.source.again.set()
+
+
+class Slow(Doubtful):
+    """The last part is asked for twice; the first answer to it comes after everything else."""
+
+    def __init__(self) -> None:
+        super().__init__(BIG)
+        self.again = threading.Event()
+        self.ended = threading.Event()
+        self.last = count()
+
+    @contextmanager
+    def fetch_range(self, descriptor: Descriptor, extent: Extent) -> Iterator[Piece]:
+        with super().fetch_range(descriptor, extent) as piece:
+            assert not self.doubted or extent.stop < len(BIG) or self.ended.wait(60)
+            yield piece
+        if isinstance(piece, Stubborn):
+            self.ended.set()
+
+    def piece(self, data: bytes, extent: Extent) -> Piece:
+        if self.doubted:
+            self.again.set()
+        if extent.stop < len(BIG) or next(self.last):
+            return super().piece(data, extent)
+        piece = Stubborn(BIG, extent.start, extent.stop, self.script)
+        piece.source = self
+        return piece
+
+
+def test_what_still_comes_from_a_place_that_was_wrong_is_not_taken_for_the_next_attempt(store: Store) -> None:
+    source = Slow()
+    Pull(source, store, tuning=replace(TIMED, stall=3600.0)).run(BIG)
     assert store.holds(BIG)
     assert source.doubted == 1
 
