@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from ..errors import UsageError
-from .canonical import canonical, parse_json
+from .canonical import JSONInvalid, canonical, parse_json
 from .descriptor import Descriptor, parse_descriptor, read_annotations
 from .media import DOCKER_LIST, EMPTY, IMAGE_INDEX, IMAGE_MANIFEST, MANIFESTS
 from .node import Node
@@ -159,16 +160,28 @@ def parse_manifest(data: bytes, media_type: str, origin: str) -> Manifest | Inde
         JSONInvalid: Not acceptable JSON.
         ManifestInvalid: Every rule that is broken, at once.
     """
-    root = Node(parse_json(data, origin))
+    try:
+        result, violations = _parsed(data, media_type)
+    except JSONInvalid:
+        parse_json(data, origin)  # the same complaint, about its origin
+        raise
+    if violations or result is None:
+        raise ManifestInvalid(origin, list(violations) or ["it is empty"])
+    return result
+
+
+@lru_cache(maxsize=4)
+def _parsed(data: bytes, media_type: str) -> tuple[Manifest | Index | None, list[str]]:
+    """Return what ``data`` spell, and the rules that they break; a command looks at the same manifest several times,
+    and one of a thousand layers takes as long as fetching fifty of them."""
+    root = Node(parse_json(data, "it"))
     keys = root.mapping(_KNOWN, ("schemaVersion",), open_=True)
     if not isinstance(root.value, dict):
         root.fail("must be a mapping")
     _check_frame(root, keys, media_type)
     is_index = media_type in _INDEXES
     result = _index(keys, media_type) if is_index else _manifest(keys, media_type)
-    if root.violations or result is None:
-        raise ManifestInvalid(origin, root.violations or ["it is empty"])
-    return result
+    return result, root.violations
 
 
 def _check_frame(root: Node, keys: dict[str, Node], media_type: str) -> None:

@@ -48,13 +48,14 @@ class BlobFolder:
     def __init__(self, root: Path, ingest: Path, host: Host | None = None, unsynced: Unsynced | None = None) -> None:
         self.root = root
         self.ingest_folder = ingest
+        self._folders = {algorithm: root / "blobs" / algorithm for algorithm in ("sha256", "sha512")}
         self._host = host or Host()
         self.partials = Partials(ingest, self._host)
         self._unsynced = unsynced
 
     def path(self, digest: Digest) -> Path:
         """Return where the content with ``digest`` lives or would live."""
-        return self.root / "blobs" / digest.algorithm / digest.hex
+        return self._folders[digest.algorithm] / digest.hex
 
     def exists(self, descriptor: Descriptor) -> bool:
         """Return whether the content is there; marks it as wanted, so that a collection that runs now keeps it."""
