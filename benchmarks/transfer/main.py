@@ -22,6 +22,7 @@ from .results import Results
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LEAST = 16 * MIB
+STOPPED = "stopped; everything that was started has ended"
 NO_SHA_NI = {"OPENSSL_ia32cap": ":~0x20000000", "GODEBUG": "cpu.sha=off"}
 """Switches the instructions off in OpenSSL (Python, sha256sum) and in Go: OPENSSL_ia32cap(3); internal/cpu of Go."""
 
@@ -59,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runs", type=int, default=5, help="runs of each, the peers in turn (5)")
     for option, known in (("cases", list(CASES)), ("peers", list(PEERS)), ("registries", list(registries.REGISTRIES))):
         made.add_argument(f"--{option}", type=names_of(known), default=known, metavar="A,B", help="; ".join(known))  # type: ignore[arg-type]
+    made.add_argument(
+        "--beside", type=names_of(list(CASES)), metavar="A,B", help="the cases for registries after the first; the same"
+    )  # type: ignore[arg-type]
     made.add_argument("--work", type=Path, help="folder to work in: the disk that is measured; the temporary folder")
     made.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     made.add_argument("--update", type=Path, metavar="PAGE", help="replace the table in this page")
@@ -76,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except KeyboardInterrupt:
-        print("stopped; everything that was started has ended", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
 
 
@@ -100,8 +104,14 @@ def _run(options: argparse.Namespace) -> int:
             places.append(name)
     with workplace(options.work) as work:
         machine = facts(work)
-        plan = Plan(work, options.size, options.runs, options.files, peers, places, _say)
-        run(Bench(plan, results), options.cases)
+        plan = Plan(work, options.size, options.runs, options.files, peers, _say)
+        bench, stopped = Bench(plan, results), False
+        try:
+            for place in places:
+                run(bench, place, options.cases if place == places[0] or not options.beside else options.beside)
+        except KeyboardInterrupt:  # hours may be behind us: what was measured is told
+            results.skip("the rest", "stopped")
+            stopped = True
     versions = {peer.name: peer.version() for peer in peers}
     judged = verdicts(results, places)
     text = table.page(machine, versions, results, judged, titles(options.size, options.files))
@@ -111,7 +121,9 @@ def _run(options: argparse.Namespace) -> int:
         options.json.write_text(json.dumps({**document, "samples": results.to_json(), "skipped": results.skipped}))
     if options.update:
         table.update(options.update, "benchmarks/transfer", f"{_how(options)}\n\n{text}")
-    return 0
+    if stopped:
+        print(STOPPED, file=sys.stderr)
+    return 130 if stopped else 0
 
 
 def _how(options: argparse.Namespace) -> str:

@@ -56,7 +56,7 @@ class Cheat:
 
 
 def bench(folder: Path, *taking_part: peers.Peer) -> Bench:
-    plan = Plan(folder, SIZE, 1, 3, taking_part, ["installml"], lambda text: None)
+    plan = Plan(folder, SIZE, 1, 3, taking_part, lambda text: None)
     return Bench(plan, Results())
 
 
@@ -66,7 +66,7 @@ def cost(wall: float = 1.0, peak: int = 1, code: int = 0) -> Cost:
 
 def test_our_own_push_and_pull_are_measured_and_found_right(tmp_path: Path) -> None:
     here = bench(tmp_path, Ours(), peers.PEERS["installml, signed index"])
-    cases.run(here, ["one"])
+    cases.run(here, "installml", ["one"])
     assert here.results.skipped == []
     found = {(s.case, s.peer): s for s in here.results.samples}
     assert {case for case, _ in found} == {
@@ -146,6 +146,25 @@ def test_the_command_prints_a_table_and_updates_a_page(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- benchmarks/transfer: begin -->\n`python benchmarks/transfer --size 16M")
     assert text.endswith("<!-- benchmarks/transfer: end -->\nafter\n")
     assert "old" not in text
+    assert json.loads(samples.read_text())["samples"][0]["left"] == FINE
+    assert list(work.iterdir()) == []
+
+
+def test_what_was_measured_before_an_interruption_is_told(tmp_path: Path) -> None:
+    samples, work = tmp_path / "samples.json", tmp_path / "work"
+    work.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "benchmarks/transfer", "--size", "16M", "--runs", "1000", "--cases", "one",
+         "--peers", "installml", "--registries", "installml", "--work", str(work), "--json", str(samples)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    ) as running:  # fmt: skip
+        assert running.stderr is not None
+        assert running.stdout is not None
+        next(line for line in running.stderr if line.startswith("  installml: "))
+        running.terminate()
+        running.stderr.read()
+        assert "| installml " in running.stdout.read()
+    assert running.returncode == 130
     assert json.loads(samples.read_text())["samples"][0]["left"] == FINE
     assert list(work.iterdir()) == []
 
