@@ -11,7 +11,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,6 +262,8 @@ def hash_files(files: tuple[Selected, ...], reading: Reading, on_event: Listener
     with ThreadPoolExecutor(os.cpu_count() or 2, "hash") as pool:
         futures = {file.path: pool.submit(_hash_file, file, reading, tell) for file in largest_first}
         try:
+            for done in wait(futures.values(), return_when=FIRST_EXCEPTION).done:
+                done.result()
             hashed = [futures[file.path].result() for file in files]
         except BaseException:
             stop.set()  # Ctrl-C, or another file's failure: nobody waits until a hundred gigabytes have been read

@@ -12,8 +12,11 @@ from installml.api.build import build, made
 from installml.api.session import Session
 from installml.config import load
 from installml.digest import Digest
-from installml.packing.hashing import Hash, Keep, Opened
+from installml.events import BlobProgress, Event
+from installml.packing.hashing import Hash, Keep, Opened, Reading, hash_files
 from installml.packing.memory import DigestMemory, Identity
+from installml.packing.select import Selected
+from installml.spec.media import Role
 
 DIGEST = Digest.of(b"weights")
 SECOND = 1_000_000_000
@@ -213,3 +216,41 @@ def test_a_file_that_is_known_and_missing_from_the_store_is_copied_there_all_the
     local = session.local(built.reference)
     package = made(folder, session, Keep(session.store.blobs))
     assert all(local.exists(blob) for blob in package.manifest.blobs)
+
+
+def test_what_was_hashed_is_remembered_although_the_build_was_killed_before_its_end(place: Place) -> None:
+    os.truncate(place.file, 8 << 20)
+    place.settle()
+    place.memory().learn("weights.bin", place.identity(), DIGEST)  # and nobody comes to save it
+    assert place.recalled() == DIGEST
+
+
+def test_a_build_that_is_killed_forgets_nothing_of_the_one_before(place: Place) -> None:
+    before = place.memory()
+    before.learn("other.bin", place.identity(), DIGEST)
+    before.save()
+    seen = place.identity()
+    os.truncate(place.file, 8 << 20)
+    place.settle()
+    place.memory().learn("weights.bin", place.identity(), DIGEST)
+    assert place.memory().recall("other.bin", seen) == DIGEST
+
+
+def test_a_failure_ends_the_hashing_of_all_files_at_once(tmp_path: Path) -> None:
+    """Nobody waits at Ctrl-C until a terabyte has been read."""
+    names = ("a.bin", "b.bin")
+    for name in names:
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 1 << 40)
+    passed: list[int] = []
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, BlobProgress):
+            passed.append(event.advance)
+            if len(passed) == 5:
+                raise KeyboardInterrupt
+
+    files = tuple(Selected(name, tmp_path / name, 1 << 40, Role.WEIGHT) for name in names)
+    with pytest.raises(KeyboardInterrupt):
+        hash_files(files, Reading(Hash()), interrupt)
+    assert sum(passed) < 1 << 30
