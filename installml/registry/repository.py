@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ..digest import Digest, DigestInvalid, Readable, VerifyingReader
+from ..digest import CHUNK, Digest, DigestInvalid, Readable, VerifyingReader
 from ..errors import DigestMismatch, NotFound, SizeMismatch
 from ..reference import Reference, check_repository, check_tag
 from ..spec.canonical import MAX_MANIFEST
@@ -117,6 +118,7 @@ class Repository:
         self._absent_in_row = 0
         self._supposed = 0
         self._put_last: tuple[Digest, bytes] | None = None  # the manifest that it has taken last
+        self._read_last: tuple[Descriptor, bytes] | None = None  # the manifest that was read last and proved right
         self._tagged_last: tuple[Digest, str] | None = None  # and the tag with which it came
 
     @property
@@ -144,8 +146,7 @@ class Repository:
             SizeMismatch: The registry announces another number of bytes.
         """
         if _is_manifest(descriptor):
-            with self._manifest(descriptor) as response:
-                yield _Counted(response, descriptor.size)
+            yield BytesIO(self._manifest_read(descriptor))
             return
         whole = Extent(0, descriptor.size)
         with self._downloads.open(descriptor, whole, self._what(descriptor), once=False) as span:
@@ -167,6 +168,20 @@ class Repository:
             TransportError: There was no answer.
         """
         return self._downloads.open(descriptor, extent, self._what(descriptor))
+
+    def _manifest_read(self, descriptor: Descriptor) -> bytes:
+        """Return the bytes that the registry has for a manifest; the last that proved right is not asked for again:
+        whoever finds a package reads it, and whoever copies it reads it once more."""
+        if self._read_last is not None and self._read_last[0] == descriptor.bare():
+            return self._read_last[1]
+        if descriptor.size > MAX_MANIFEST:
+            raise _too_large(descriptor)
+        with self._manifest(descriptor) as response:
+            counted = _Counted(response, descriptor.size)
+            data = b"".join(iter(lambda: counted.read(CHUNK), b""))
+        if Digest.of(data, descriptor.digest.algorithm) == descriptor.digest:
+            self._read_last = (descriptor.bare(), data)
+        return data
 
     def _manifest(self, descriptor: Descriptor) -> Response:
         """Return the answer to the GET of a manifest, its head checked."""
@@ -485,7 +500,7 @@ class Repository:
         what = self._what(descriptor)
         subject = self._subject(descriptor)
         self._present.discard(descriptor.digest)
-        self._put_last = self._tagged_last = None
+        self._put_last = self._tagged_last = self._read_last = None
         with self._at.send("DELETE", _path(descriptor), "delete", again=True) as response:
             if response.status in {405, 501}:
                 raise Unsupported(
@@ -534,8 +549,12 @@ def _path(descriptor: Descriptor) -> str:
 def _whole(descriptor: Descriptor, content: Readable) -> bytes:
     """Return a manifest's bytes, checked against its descriptor."""
     if descriptor.size > MAX_MANIFEST:
-        raise SizeMismatch(MAX_MANIFEST, f"{descriptor.size}, more than any manifest may have,", str(descriptor.digest))
+        raise _too_large(descriptor)
     return VerifyingReader.over(content, descriptor.digest, descriptor.size, "the manifest's source").read()
+
+
+def _too_large(manifest: Descriptor) -> SizeMismatch:
+    return SizeMismatch(MAX_MANIFEST, f"{manifest.size}, more than any manifest may have,", str(manifest.digest))
 
 
 def _digest_header(response: Response) -> Digest | None:
