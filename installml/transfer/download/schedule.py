@@ -210,7 +210,7 @@ class Schedule:
         run.left = True
         run.line.cut(late=late)
         self.end(run)
-        if run.thread is not None:
+        if run.thread in self.connections:  # not when it was left behind before, and has come back
             self.connections.remove(run.thread)
         if isinstance(run.job, Small):
             self.small.append(run.job)
