@@ -47,23 +47,19 @@ def bodies(server: QuirkyRegistry, method: str) -> list[int]:
     return [r.bytes_in for r in server.registry.requests if r.method == method and r.status in {201, 202}]
 
 
-def ages(clock: SettableClock) -> Callable[[int], None]:
-    """Return a listener that lets a day pass whenever it hears of bytes."""
-    return lambda count: clock.advance(DAY)
+class After:
+    """A day passes on the registry's clock when it has answered a request; our own stands where it is."""
 
-
-class AfterSession:
-    """A day passes when the first session has been opened."""
-
-    def __init__(self, clock: SettableClock) -> None:
+    def __init__(self, clock: SettableClock, method: str, times: int) -> None:
         self._clock = clock
-        self._opened = False
+        self._method = method
+        self._left = times
 
     def around(self, inner: ASGIApp) -> ASGIApp:
         async def aging(scope: Scope, receive: Receive, send: Send) -> None:
             await inner(scope, receive, send)
-            if scope["type"] == "http" and scope["method"] == "POST" and not self._opened:
-                self._opened = True
+            if scope["type"] == "http" and scope["method"] == self._method and self._left:
+                self._left -= 1
                 self._clock.advance(DAY)
 
         return aging
@@ -83,7 +79,7 @@ def test_between_two_blobs(file: BinaryIO, tmp_path: Path) -> None:
 def test_between_the_session_and_the_body(file: BinaryIO) -> None:
     """The registry refuses the PUT at its head; the next has another token."""
     clock = SettableClock()
-    with quirky(Family.HARBOR, AfterSession(clock), clock=clock) as server:
+    with quirky(Family.HARBOR, After(clock, "POST", 1), clock=clock) as server:
         there = place(server)
         there.push_file(BLOB, file, lambda _: None)
         assert there.exists(BLOB)
@@ -91,9 +87,10 @@ def test_between_the_session_and_the_body(file: BinaryIO) -> None:
 
 
 def test_in_the_middle_of_chunks(file: BinaryIO) -> None:
-    with quirky(Family.HARBOR, body_cap(6 * MIB)) as server:
+    clock = SettableClock()
+    with quirky(Family.HARBOR, After(clock, "PATCH", 6), body_cap(6 * MIB), clock=clock) as server:
         there = place(server)
-        there.push_file(BLOB, file, ages(server.clock))
+        there.push_file(BLOB, file, lambda _: None)
         assert there.exists(BLOB)
     assert bodies(server, "PATCH") == [5 * MIB] * 4
 
