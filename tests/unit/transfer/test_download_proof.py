@@ -193,8 +193,20 @@ class Mirror(Shelf):
     def __init__(self) -> None:
         super().__init__(BIG)
         self.both = threading.Barrier(2)
+        self.ended = threading.Semaphore(0)
         self.asked_for = 0
         self.doubted = 0
+
+    @contextmanager
+    def fetch_range(self, descriptor: Descriptor, extent: Extent) -> Iterator[Piece]:
+        again = extent.stop == len(BIG) and self.asked_for == 2
+        if again:  # not before both have brought what they have
+            assert self.ended.acquire(timeout=60)
+            assert self.ended.acquire(timeout=60)
+        with super().fetch_range(descriptor, extent) as piece:
+            yield piece
+            if extent.stop == len(BIG) and not again:
+                self.ended.release()
 
     def piece(self, data: bytes, extent: Extent) -> Piece:
         if extent.stop < len(BIG) or self.asked_for == 2:
@@ -318,6 +330,8 @@ class Watched(Store):
         self.readers = self.most = 0
         self.guard = threading.Lock()
         self.together: threading.Barrier | None = None
+        self.open = threading.Event()
+        self.open.set()
 
     @contextmanager
     def assemble(self, descriptor: Descriptor, **more: object) -> Iterator[Assembly | None]:  # type: ignore[override]
@@ -335,6 +349,7 @@ class Watched(Store):
                 self.most = max(self.most, self.readers)
             if self.together is not None and not offset:
                 self.together.wait(60)
+            assert self.open.wait(60)
             count = read(offset, buffer)
             with self.guard:
                 self.readers -= 1
@@ -352,8 +367,12 @@ def test_as_many_blobs_are_hashed_at_once_as_there_are_cores(tmp_path: Path) -> 
 
 
 def test_no_more_blobs_are_hashed_at_once_than_there_are_cores(tmp_path: Path) -> None:
+    """All of them have arrived before the first one is read."""
     store, blobs = Watched(tmp_path), [BIG, OTHER, BIG[::-1], OTHER[::-1]]
-    Pull(Shelf(*blobs), store, tuning=replace(TUNING, hashers=1)).run(*blobs)
+    store.open.clear()
+    pull = Pull(Shelf(*blobs), store, tuning=replace(TUNING, hashers=1))
+    pull.also = lambda event: store.open.set() if pull.moved().total() == sum(map(len, blobs)) else None
+    pull.run(*blobs)
     assert store.most == 1
 
 
