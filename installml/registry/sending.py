@@ -100,6 +100,10 @@ def _next_slice(size: int, seconds: float) -> int:
     return min(size * 2, _LARGEST_SLICE) if seconds < _FAST else size
 
 
+class _Answered(BrokenPipeError):
+    """The server has answered before it has heard everything. urllib3 reads the answer after a broken pipe."""
+
+
 def sends_files(manager: Any) -> Any:
     """Return urllib3's pool manager ``manager``, whose connections take file pieces from now on."""
     manager.pool_classes_by_scheme = {
@@ -126,10 +130,13 @@ def _connection_class(base: type[Any]) -> type[Any]:
             self.sock.settimeout(max(self.sock.gettimeout() or _PATIENCE, _PATIENCE))
             # Only on plain http: what can be read over TLS may be a session ticket, and the kernel cannot encrypt.
             plain = isinstance(self.sock, socket.socket) and not isinstance(self.sock, ssl.SSLSocket)
-            if plain and _readable(self.sock):
+            try:
+                if plain and _readable(self.sock):
+                    raise _Answered
+                self._kernel_sends = plain and self._kernel_sends and _sendfile(self.sock, data)
+            except _Answered:
                 self._cut = True
-                raise BrokenPipeError(errno.EPIPE, "the server answered early")  # urllib3 then reads the answer
-            self._kernel_sends = plain and self._kernel_sends and _sendfile(self.sock, data)
+                raise
             if not self._kernel_sends:
                 _send_read(self.sock, data)
 
@@ -153,17 +160,24 @@ def _readable(sock: socket.socket) -> bool:
 
 
 def _sendfile(sock: socket.socket, piece: FilePiece) -> bool:
-    """Send ``piece`` by the kernel; return False, with nothing sent, when it cannot."""
+    """Send ``piece`` by the kernel; return False, with nothing sent, when it cannot.
+
+    Raises:
+        _Answered: The server takes no more and has said something.
+    """
     at, stop = piece.offset, piece.offset + piece.size
     poll = select.poll()
-    poll.register(sock, select.POLLOUT)
+    poll.register(sock, select.POLLOUT | select.POLLIN)
     timeout = sock.gettimeout()
     while at < stop:
         try:
             sent = os.sendfile(sock.fileno(), piece.handle, at, stop - at)
         except BlockingIOError:
-            if not poll.poll(None if timeout is None else timeout * 1000):
+            ready = poll.poll(None if timeout is None else timeout * 1000)
+            if not ready:
                 raise TimeoutError("timed out") from None
+            if ready[0][1] & select.POLLIN:
+                raise _Answered from None
         except OSError as error:
             if error.errno in _NO_SENDFILE and at == piece.offset:
                 return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +12,7 @@ import pytest
 
 from installml.digest import Digest
 from installml.errors import DigestMismatch, IntegrityError, SizeMismatch
-from installml.registry.errors import ConnectionLost, NameUnknown, ServerFailed
+from installml.registry.errors import ConnectionLost, NameUnknown, RegistryError, ServerFailed
 from installml.registry.http import HttpClient, Network
 from installml.registry.leftovers import Leftovers, identity
 from installml.registry.repository import Registry, Repository
@@ -183,6 +185,38 @@ def test_an_upload_of_yesterday_is_forgotten(tmp_path: Path) -> None:
     now = next(tmp_path.iterdir()).stat().st_mtime
     assert Leftovers(tmp_path, lambda: now).find("registry.example/a/b", BLOB.digest) == url
     assert Leftovers(tmp_path, lambda: now + 25 * 3600).find("registry.example/a/b", BLOB.digest) == ""
+
+
+def test_a_refusal_before_the_body_was_read_is_heard_while_the_connection_is_full(file: BinaryIO) -> None:
+    """The server has said no, reads nothing more and does not hang up either."""
+    gone = threading.Event()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while line := self.rfile.readline():
+                for _ in iter(self.rfile.readline, b"\r\n"):
+                    pass
+                if line.startswith(b"POST"):
+                    self.wfile.write(b"HTTP/1.1 202 x\r\nLocation: /v2/u\r\nContent-Length: 0\r\n\r\n")
+                elif line.startswith(b"PUT"):
+                    self.wfile.write(b"HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n")
+                    gone.wait(30)
+                    return
+                else:
+                    self.wfile.write(b"HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n")
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True  # our client keeps its connections
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        there = Registry(f"127.0.0.1:{server.server_address[1]}", HttpClient(Network())).repository("acme/w")
+        try:
+            with pytest.raises(RegistryError, match="403"):
+                there.push_file(BLOB, file, ignore, proved=True)
+        finally:
+            gone.set()
+            server.shutdown()
 
 
 def test_a_limit_on_bodies_is_met_with_chunks(file: BinaryIO) -> None:
