@@ -204,12 +204,12 @@ def test_what_never_gets_better_is_gone_on_with_when_it_does(  # type: ignore[no
 def test_a_login_that_is_forgotten_on_the_way_is_renewed(folder: Path, tmp_path: Path) -> None:
     users = tmp_path / "users"
     users.write_text(f"ann:{hash_password('right')}\n")
-    with start(folder, htpasswd=users, token=True, faults=f.Faults(rule(f.ForgetLogin(), 3, 1))) as registry:
+    with start(folder, htpasswd=users, token=True, faults=f.Faults(rule(f.ForgetLogin(), 1, 1))) as registry:
         pulled = Pulled(registry, tmp_path / "home")
         installml.login(registry.address, username="ann", password="right", session=pulled.session)
         pulled.pull()
         assert pulled.weights() == WEIGHTS
-        assert [record.status for record in registry.requests if PATH in record.path].count(401) >= 3
+        assert [record.status for record in registry.requests if PATH in record.path].count(401) > 0
 
 
 def test_every_documented_fault_is_met_by_a_pull() -> None:
