@@ -101,6 +101,11 @@ class Landing:
             self._over = True
             self._changed.notify_all()
 
+    def front(self, position: int) -> int:
+        """Return up to where there is no gap behind ``position``."""
+        with self._changed:
+            return self._written.front(position)
+
     def wait(self, position: int) -> int:
         """Wait for a byte at ``position``; return up to where there is no gap behind it, ``position`` at the end."""
         with self._changed:

@@ -9,6 +9,7 @@ The rules are those of congestion control (RFC 5681, 3.1), with connections in t
   makes the time until the next one longer, so that trials cost little.
 - *Cut*: a registry that says 429 or 503 gets half as many. What was asked before the cut and is refused after it
   belongs to the same cut. From there the number grows by one at a time, and waits long below where it was refused.
+- Where bytes come faster than they are hashed, half as many do, and more are tried again later.
 - Throughput that falls clearly without such a word is a reason to try half as many; if that does not help, the number
   comes back: a slow link is no reason to open fewer connections.
 """
@@ -107,6 +108,19 @@ class Pace:
         self._refused_at = self.limit
         self._set(max(1, self.limit // 2))
         self._usual = 0.0
+        self._next_trial = _Mode.MORE
+        self._rest(now, SHORTEST_TRIAL_WAIT)
+
+    def outran(self, now: float, least: int) -> None:
+        """Take note that bytes come faster than they are hashed: fewer connections cost less and lose nothing.
+
+        Args:
+            now: Seconds.
+            least: Connections that are wanted all the same, one for each blob that is hashed.
+        """
+        if self.limit > max(1, least):
+            self._set(max(1, least, self.limit // 2))
+            self._usual = 0.0
         self._next_trial = _Mode.MORE
         self._rest(now, SHORTEST_TRIAL_WAIT)
 

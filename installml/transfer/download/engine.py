@@ -62,6 +62,7 @@ class Download:
         self._tuning = tuning or Tuning()
         self.schedule = Schedule(self._tuning, jobs)
         hashing = Hashing(self._tuning.hashers, self.schedule.stopped.is_set, on_event)
+        self._hashing = hashing
         self._bringer = Bringer(places, self.schedule, hashing)
         self._connection = partial(Connection, places, self.schedule, Outcomes(places, self.schedule))
         self._bringers: list[threading.Thread] = []
@@ -140,8 +141,12 @@ class Download:
     def _measure(self, now: float) -> None:
         schedule, seconds = self.schedule, now - self._window_at
         schedule.speeds.measure(schedule.busy, seconds)
-        if not schedule.slack and len(schedule.busy) >= schedule.pace.limit:
-            schedule.pace.measured(now, (schedule.received - self._window_bytes) / seconds)
+        received = schedule.received - self._window_bytes
+        hashed, waited = self._hashing.look()
+        if not waited and 0 < hashed <= received:
+            schedule.pace.outran(now, min(self._tuning.hashers, len(schedule.open)))
+        elif not schedule.slack and len(schedule.busy) >= schedule.pace.limit:
+            schedule.pace.measured(now, received / seconds)
         schedule.slack = False
         self._window_at, self._window_bytes = now, schedule.received
 

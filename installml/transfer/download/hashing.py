@@ -30,6 +30,28 @@ class Hashing:
         self._cores = threading.BoundedSemaphore(max(1, cores))
         self._stopped = stopped
         self._on_event = on_event
+        self._lock = threading.Lock()
+        self._hashed = self._waiting = 0
+        self._waited = False
+
+    def look(self) -> tuple[int, bool]:
+        """Return what was hashed since the last look, in bytes, and whether a blob had to wait for more to come."""
+        with self._lock:
+            seen = self._hashed, self._waited
+            self._hashed, self._waited = 0, self._waiting > 0
+            return seen
+
+    def _wait(self, landing: Landing, position: int) -> int:
+        """Wait for a byte at ``position``; return up to where there are more, or ``position`` at the end."""
+        if (front := landing.front(position)) > position:
+            return front
+        with self._lock:
+            self._waited, self._waiting = True, self._waiting + 1
+        try:
+            return landing.wait(position)
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     def follow(self, landing: Landing, told: int = 0) -> tuple[Digest | None, int]:
         """Hash a blob behind its front until it is whole.
@@ -44,7 +66,7 @@ class Hashing:
         digest, size = landing.descriptor.digest, landing.descriptor.size
         state, position, buffer = digest.hasher(), 0, memoryview(bytearray(CHUNK))
         while position < size:
-            front = landing.wait(position)
+            front = self._wait(landing, position)
             if self._stopped():
                 return None, told
             with self._cores:
@@ -55,6 +77,8 @@ class Hashing:
                         raise StoreUnusable(f"{title(landing.descriptor)} was changed while it was downloaded")
                     state.update(buffer[:count])
                     position += count
+                    with self._lock:
+                        self._hashed += count
                     if position > told:
                         self._on_event(BlobChecked(str(digest), position - told))
                         told = position

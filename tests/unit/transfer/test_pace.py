@@ -217,3 +217,27 @@ def test_whatever_is_measured_the_number_stays_in_its_bounds(seed: int) -> None:
             pace.refused(now, now - chance.random(), chance.choice([None, 0.0, 1.0]))
         pace.measured(now, chance.choice([0.0, chance.random() * 1e9]))
         assert 1 <= pace.limit <= pace.cap
+
+
+# bytes that come faster than they are hashed
+
+
+def test_where_hashing_is_behind_the_connections_halve_down_to_one_for_each_blob_that_is_hashed() -> None:
+    pace, seen = Pace(16), []
+    for look in range(4):
+        pace.outran(look * TICK, 2)
+        seen.append(pace.limit)
+    assert seen == [2, 2, 2, 2]
+    pace.outran(4 * TICK, 0)
+    pace.outran(5 * TICK, 0)
+    assert pace.limit == 1
+
+
+def test_when_hashing_is_no_longer_behind_more_connections_are_tried() -> None:
+    pace = Pace(16)
+    pace.outran(0.0, 1)
+    pace.outran(TICK, 1)
+    server = Server(lambda count, now: count * 10 * MB)
+    server.now = TICK
+    server.run(pace, 30)
+    assert pace.limit == 16

@@ -37,7 +37,7 @@ def test_what_is_patched_is_the_target_bit_for_bit(base: bytes, target: bytes, w
     assert _applied(base, _patch(base, target, width), len(target), width) == target
 
 
-@pytest.mark.parametrize(("width", "size"), itertools.product(WIDTHS, [BLOCK - 1, BLOCK, BLOCK + 5]))
+@pytest.mark.parametrize(("width", "size"), list(itertools.product(WIDTHS, [BLOCK - 1, BLOCK, BLOCK + 5])))
 def test_block_borders_and_odd_ends_are_kept(width: int, size: int) -> None:
     target = random.Random(size).randbytes(size)
     base = target[: size - 3000] + b"shorter"
