@@ -34,7 +34,7 @@ def test_it_holds_the_bytes_that_were_added_and_not_removed(history: list[tuple[
 def test_it_is_the_fewest_extents_in_order(history: list[tuple[str, Extent]]) -> None:
     listed = list(_run(history)[0])
     assert all(extent.start < extent.stop for extent in listed)
-    assert all(before.stop < after.start for before, after in zip(listed, listed[1:], strict=False))
+    assert all(before.stop < after.start for before, after in itertools.pairwise(listed))
 
 
 @given(steps, st.integers(0, SIZE))
