@@ -1,5 +1,7 @@
 """Sets of bytes, against plain Python sets."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
