@@ -276,7 +276,8 @@ def test_another_user_of_the_same_store_goes_on_with_it(place: Place) -> None:
         home, before = shared / "store", place.wire.sent
         assert place.stopped(home, ALL + 10 * MIB, user=54321) == -signal.SIGKILL
         place.finish(home, user=54322)
-        assert place.wire.sent - before <= 3 * ALL + AGAIN + SPARE
+        warm = 2 * (ALL + PART)  # each user imports everything by a pull of its own, whose last part may come twice
+        assert place.wire.sent - before <= warm + ALL + AGAIN + SPARE
         whole(home)
 
 

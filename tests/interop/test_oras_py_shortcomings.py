@@ -135,4 +135,4 @@ def test_oras_py_retries_on_every_exception(monkeypatch: pytest.MonkeyPatch) -> 
         here.asked.clear()
         with pytest.raises(Unauthorized):
             ours(here.address).resolve("1.0")
-        assert [asked.path for asked in here.asked] == ["/v2/", "/v2/acme/x/manifests/1.0"]
+        assert [asked.path for asked in here.asked] == ["/v2/acme/x/manifests/1.0"]
