@@ -65,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
     )  # type: ignore[arg-type]
     made.add_argument("--work", type=Path, help="folder to work in: the disk that is measured; the temporary folder")
     made.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
+    made.add_argument(
+        "--after", type=Path, metavar="FILE", help="add the whole cases of a run that wrote FILE by --json"
+    )
     made.add_argument("--update", type=Path, metavar="PAGE", help="replace the table in this page")
     made.add_argument("--no-sha-ni", action="store_true", help="switch the processor's sha256 off for everybody")
     return made
@@ -113,6 +116,10 @@ def _run(options: argparse.Namespace) -> int:
             results.skip("the rest", "stopped")
             stopped = True
     versions = {peer.name: peer.version() for peer in peers}
+    if options.after:
+        earlier = json.loads(options.after.read_text())
+        results.take(earlier, options.runs)
+        versions = {**earlier["peers"], **versions}
     judged = verdicts(results, places)
     text = table.page(machine, versions, results, judged, titles(options.size, options.files))
     print(text)

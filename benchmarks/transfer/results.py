@@ -106,6 +106,20 @@ class Results:
         """Return the pairs of case and registry that have samples."""
         return list(dict.fromkeys((sample.case, sample.registry) for sample in self.samples))
 
+    def take(self, document: Mapping[str, Any], runs: int) -> None:
+        """Add the cases of an earlier document (``--json``) that were measured to their end.
+
+        Args:
+            document: The JSON document.
+            runs: Samples that each peer must have.
+        """
+        earlier = Results(Sample(**{**each, "cost": Cost(**each["cost"])}) for each in document["samples"])
+        for case, registry in earlier.cases():
+            rows = earlier.rows(case, registry).values()
+            whole = len(rows) == 1 or all(len(row.samples) >= runs for row in rows)  # what is counted, not timed: once
+            if whole and (case, registry) not in self.cases():
+                self.samples += [sample for row in rows for sample in row.samples]
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return all samples as JSON values."""
         return [asdict(sample) for sample in self.samples]

@@ -177,6 +177,20 @@ def test_a_page_without_marks_is_left_as_it_is(tmp_path: Path) -> None:
     assert page.read_text() == "nothing"
 
 
+def test_of_an_earlier_run_the_cases_are_taken_that_were_measured_to_their_end() -> None:
+    def of(case: str, peer: str, runs: int) -> list[Sample]:
+        return [Sample(case, "here", peer, cost(), FINE) for _ in range(runs)]
+
+    earlier = results(*of("one", "oras", 2), *of("one", "curl", 2), *of("counted", "oras", 1), *of("small", "oras", 2),
+                      *of("small", "curl", 1), *of("new", "oras", 2))  # fmt: skip
+    document = json.loads(json.dumps({"samples": earlier.to_json()}))
+    now = results(*of("new", "oras", 3))
+    now.take(document, 2)
+    assert {case: len(now.rows(case, "here")["oras"].samples) for case, _ in now.cases()} == {
+        "new": 3, "one": 2, "counted": 1
+    }  # fmt: skip
+
+
 # goals
 
 
