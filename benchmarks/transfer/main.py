@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -134,7 +135,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _how(options: argparse.Namespace) -> str:
-    return f"`{' '.join(['python benchmarks/transfer', *sys.argv[1:]])}`, {options.runs} runs each:"
+    """Return the command that was typed, without the paths of this machine."""
+    words = [word.name if (word := Path(each)).is_absolute() else each for each in sys.argv[1:]]
+    return f"`{shlex.join(['python', 'benchmarks/transfer', *words])}`, {options.runs} runs each:"
 
 
 def _say(text: str) -> None:
