@@ -115,10 +115,10 @@ class Results:
         """
         earlier = Results(Sample(**{**each, "cost": Cost(**each["cost"])}) for each in document["samples"])
         for case, registry in earlier.cases():
-            rows = earlier.rows(case, registry).values()
-            whole = len(rows) == 1 or all(len(row.samples) >= runs for row in rows)  # what is counted, not timed: once
+            counts = {len(row.samples) for row in earlier.rows(case, registry).values()}
+            whole = len(counts) == 1 and (min(counts) >= runs or counts == {1})  # what is counted, not timed: once
             if whole and (case, registry) not in self.cases():
-                self.samples += [sample for row in rows for sample in row.samples]
+                self.samples += [s for s in earlier.samples if (s.case, s.registry) == (case, registry)]
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return all samples as JSON values."""
