@@ -144,6 +144,7 @@ def socks_proxy(target: tuple[str, int], *, login: tuple[str, str] | None = None
             offered = self._take(count)
             wanted = 2 if login else 0
             if wanted not in offered:
+                proxy.refused += 1
                 self.request.sendall(b"\x05\xff")
                 return False
             self.request.sendall(bytes([5, wanted]))
@@ -153,12 +154,12 @@ def socks_proxy(target: tuple[str, int], *, login: tuple[str, str] | None = None
             name = self._take(length).decode()
             password = self._take(self._take(1)[0]).decode()
             right = (name, password) == login
+            proxy.refused += not right  # before anybody can know
             self.request.sendall(bytes([1, 0 if right else 1]))
             return right
 
         def handle(self) -> None:
             if not self._let_in():
-                proxy.refused += 1
                 return
             _, _, _, kind = self._take(4)
             named = kind == 3
