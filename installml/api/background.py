@@ -10,17 +10,14 @@ import contextlib
 import dataclasses
 import json
 import os
-import platform
 import re
 import secrets
-import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import NotFound, StoreError, UsageError
-from ..serving.records import birth_of
+from ..machines import processes
 from ..store.files import disk_errors, make_folder
 from .results import Transfer
 
@@ -31,7 +28,6 @@ KEPT = 20
 """Records and logs of ended transfers that are kept for ``ps --all`` and ``logs``."""
 PATIENCE_S = 15.0
 """Seconds that a transfer gets to put down what it has before it is killed; killing loses at most a few parts."""
-_POLL_S = 0.05
 
 
 class TransferNotFound(NotFound):
@@ -84,12 +80,12 @@ class Job:
     @property
     def here(self) -> bool:
         """Whether it was started on this machine."""
-        return self.machine == platform.node()
+        return processes.is_here(self.machine)
 
     @property
     def alive(self) -> bool:
         """Whether its process still runs; what runs elsewhere is believed."""
-        return self.state == "running" and (not self.here or birth_of(self.pid) == self.birth)
+        return self.state == "running" and (not self.here or processes.birth_of(self.pid) == self.birth)
 
     def result(self) -> Transfer:
         """Return what may be printed."""
@@ -178,39 +174,13 @@ def stop(folder: Path, name_or_id: str) -> list[Job]:
         UsageError: It runs on another machine.
     """
     found = find(folder, name_or_id)
+    processes.end(found, PATIENCE_S, UsageError)
     for job in found:
-        if not job.here:
-            raise UsageError(f"{job.id} runs on {job.machine}", hint=f"Type installml stop {job.id} there.")
-    for job in found:
-        _signal(job, signal.SIGTERM)
-    for job in found:
-        if not _ended(job):
-            _signal(job, signal.SIGKILL)
-            _ended(job)
         last = read(folder, job.id) or job
         if last.state == "running":
             last = replace(last, state="stopped", speed=0)
         write(folder, replace(last, shown=True))  # whoever stops it knows
     return found
-
-
-def _signal(job: Job, number: signal.Signals) -> None:
-    try:
-        if job.alive:
-            os.kill(job.pid, number)
-    except ProcessLookupError:
-        pass
-    except PermissionError as error:
-        raise UsageError(f"{job.id} belongs to another user", subject=job.id) from error
-
-
-def _ended(job: Job) -> bool:
-    deadline = time.monotonic() + PATIENCE_S
-    while job.alive:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True
 
 
 def find_log(folder: Path, name_or_id: str) -> tuple[Path, Callable[[], bool]]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from ..api import background
 from ..api.background import Job
 from ..errors import InstallMLError, StoreError
-from ..serving.records import birth_of, tail
+from ..machines.processes import birth_of
+from ..serving.records import tail
 from ..store.files import disk_errors, make_folder
 from .context import Cli
 

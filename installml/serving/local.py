@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from ..errors import InstallMLError
+from ..machines.processes import birth_of
 from ..store.files import disk_errors, make_folder
 from . import records
 from .errors import ServerFailed, ServerNotFound
@@ -136,7 +137,7 @@ def _record(plan: ServePlan, identity: str, listener: socket.socket, state: Path
     return Record(
         id=identity, name=plan.name, version=plan.version, digest=plan.digest, url=url, pid=os.getpid(),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        log=str(records.log_path(state, identity)), machine=platform.node(), birth=records.birth_of(os.getpid()),
+        log=str(records.log_path(state, identity)), machine=platform.node(), birth=birth_of(os.getpid()),
         token=plan.token, ca=plan.tls_cert,
     )  # fmt: skip
 

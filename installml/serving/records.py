@@ -5,28 +5,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import platform
 import re
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import UsageError
+from ..machines import processes
 from ..store.files import disk_errors, write_whole
 from .client import Client
 from .errors import ServerFailed, ServerNotFound
 
-__all__ = ["Record", "birth_of", "find", "follow", "log_path", "servers", "stop", "tail"]
+__all__ = ["Record", "find", "follow", "log_path", "servers", "stop", "tail"]
 
 MAX_RECORD = 1 << 16
 KEPT_LOGS = 20
 PATIENCE_S = 40.0
 """Seconds that a server's running requests get before it is killed: more than ``Limits.drain_timeout_s``."""
-_POLL_S = 0.05
 _PAUSE_S = 0.2
 
 
@@ -70,37 +65,18 @@ class Record:
     @property
     def here(self) -> bool:
         """Whether it was started on this machine."""
-        return self.machine == platform.node()
+        return processes.is_here(self.machine)
 
     @property
     def alive(self) -> bool:
         """Whether its process still runs; what runs elsewhere is believed."""
-        return not self.here or birth_of(self.pid) == self.birth
+        return not self.here or processes.birth_of(self.pid) == self.birth
 
     def shown(self) -> dict[str, str | int]:
         """Return what may be printed: all but the token."""
         value = dataclasses.asdict(self)
         del value["token"]
         return value
-
-
-def birth_of(pid: int) -> str:
-    """Return when the process began, in the system's own words; empty when there is none or it is a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "" if Path("/proc/self/stat").exists() else _birth_from_ps(pid)
-    # proc_pid_stat(5): the state and starttime are the 1st and 20th fields after the command, which may hold spaces.
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else fields[19]
-
-
-def _birth_from_ps(pid: int) -> str:
-    asked = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=10
-    )
-    state, _, birth = asked.stdout.strip().partition(" ")
-    return "" if not state or state.startswith("Z") else birth.strip()
 
 
 def write(state: Path, record: Record) -> None:
@@ -182,40 +158,10 @@ def stop(state: Path, name_or_id: str) -> list[Record]:
         UsageError: It runs on another machine.
     """
     found = find(state, name_or_id)
+    processes.end(found, PATIENCE_S, ServerFailed)
     for record in found:
-        if not record.here:
-            raise UsageError(
-                f"{record.id} runs on {record.machine}",
-                hint=f"Type installml stop {record.id} there.",
-                subject=record.id,
-            )
-    for record in found:
-        _signal(record, signal.SIGTERM)
-    for record in found:
-        if not _ended(record, PATIENCE_S):
-            _signal(record, signal.SIGKILL)
-            _ended(record, 10)
         remove(state, record.id)
     return found
-
-
-def _signal(record: Record, number: signal.Signals) -> None:
-    try:
-        if record.alive:
-            os.kill(record.pid, number)
-    except ProcessLookupError:
-        pass
-    except PermissionError as error:
-        raise ServerFailed(f"{record.id} belongs to another user", subject=record.id) from error
-
-
-def _ended(record: Record, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
-    while record.alive:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True
 
 
 def find_log(state: Path, name_or_id: str) -> Path:

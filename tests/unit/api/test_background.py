@@ -14,7 +14,7 @@ import pytest
 
 from installml.api import background
 from installml.api.background import Job, TransferNotFound
-from installml.serving.records import birth_of
+from installml.machines.processes import birth_of
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from installml.errors import UsageError
+from installml.machines.processes import birth_of
 from installml.serving import local, records
 from installml.serving.client import Client
 from installml.serving.errors import (
@@ -318,9 +319,9 @@ def refuses(url: str) -> bool:
 def test_a_model_s_process_does_not_outlive_a_killed_server(tmp_path: Path, state: Path) -> None:
     with local.start(package(tmp_path / "package", ECHO), state=state) as server:
         facts = worker_facts(server)
-        assert records.birth_of(facts["pid"])
+        assert birth_of(facts["pid"])
         os.kill(server.pid, signal.SIGKILL)
-        eventually(lambda: not records.birth_of(facts["pid"]), "the worker ended")
+        eventually(lambda: not birth_of(facts["pid"]), "the worker ended")
         assert not Path(facts["cwd"]).exists()
 
 
