@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..digest import Digest
 from ..errors import NotFound
 from ..events import Phase
+from ..reference import LOCAL
 from ..spec.descriptor import Descriptor
 from ..spec.media import EMPTY, IMAGE_MANIFEST
 from ..spec.package import Package, read_package
@@ -49,10 +50,11 @@ def find_base(text: str, session: Session) -> Base:
     try:
         descriptor = local.resolve(reference.pointer)
     except NotFound as error:
-        hint = f"Fetch it first: installml pull {reference}"
-        raise NotFound(
-            f"{reference}, which patches shall be made from, is not here", hint=hint, subject=text
-        ) from error
+        if reference.registry == LOCAL:
+            hint = f"Name the registry it came from: --patch-from REGISTRY/{text}; what is here: installml list"
+        else:
+            hint = f"Fetch it first: installml pull {reference}"
+        raise NotFound(f"{text}, which patches shall be made from, is not here", hint=hint, subject=text) from error
     require_whole(local, descriptor, reference)
     return Base(text, read_package(read_manifest(local, descriptor), str(reference)), local)
 

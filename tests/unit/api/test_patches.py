@@ -108,5 +108,12 @@ def test_a_base_that_is_not_here_is_told_before_anything_is_sent(
     assert not registry.requests
 
 
+def test_a_base_without_a_registry_cannot_be_fetched_and_nobody_is_told_to(session: Session) -> None:
+    with pytest.raises(NotFound, match=r"^acme/none:1, which patches") as caught:
+        find_base("acme/none:1", session)
+    assert "installml pull" not in caught.value.hint
+    assert "--patch-from REGISTRY/acme/none:1" in caught.value.hint
+
+
 def test_the_base_is_found_under_its_name(versions: tuple[str, str, Path], session: Session) -> None:
     assert find_base(versions[0], session).package.file("big.bin") is not None
