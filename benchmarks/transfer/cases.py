@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -42,6 +43,7 @@ class Plan:
         files: Files of the case with small ones.
         peers: Who takes part.
         say: Told what is being done.
+        locks: Files that are locked, in this order, while something is measured.
     """
 
     work: Path
@@ -50,6 +52,7 @@ class Plan:
     files: int
     peers: Sequence[Peer]
     say: Callable[[str], None]
+    locks: Sequence[Path] = ()
 
     @property
     def part(self) -> int:
@@ -91,11 +94,14 @@ class Bench:
         self, commands: Sequence[Sequence[str]], job: Job, prefix: Sequence[str] = (), cwd: Path | None = None
     ) -> Cost:
         """Run a peer's commands with nothing else waiting for the disk, and with memory that is really there."""
-        if self.plan.size >= SETTLED:
-            os.sync()
-            self._pages.settle()
-        prefixed = [[*prefix, *command] for command in commands]
-        return measure(prefixed, cwd=cwd or job.folder.path, env=job.environment)
+        with ExitStack() as held:
+            for lock in self.plan.locks:
+                fcntl.flock(held.enter_context(lock.open("ab")), fcntl.LOCK_EX)
+            if self.plan.size >= SETTLED:
+                os.sync()
+                self._pages.settle()
+            prefixed = [[*prefix, *command] for command in commands]
+            return measure(prefixed, cwd=cwd or job.folder.path, env=job.environment)
 
     def registry(self, name: str) -> AbstractContextManager[Running]:
         """Run a registry on an empty folder."""

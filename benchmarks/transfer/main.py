@@ -70,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
         "--after", type=Path, metavar="FILE", help="add the whole cases of a run that wrote FILE by --json"
     )
     made.add_argument("--update", type=Path, metavar="PAGE", help="replace the table in this page")
+    made.add_argument(
+        "--lock", type=Path, action="append", default=[], metavar="FILE",
+        help="lock FILE while a sample is taken, so that other work can wait for it: flock --shared FILE make",
+    )  # fmt: skip
     made.add_argument("--no-sha-ni", action="store_true", help="switch the processor's sha256 off for everybody")
     return made
 
@@ -108,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
             places.append(name)
     with workplace(options.work) as work:
         machine = facts(work)
-        plan = Plan(work, options.size, options.runs, options.files, peers, _say)
+        plan = Plan(work, options.size, options.runs, options.files, peers, _say, options.lock)
         bench, stopped = Bench(plan, results), False
         try:
             for place in places:

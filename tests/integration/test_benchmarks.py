@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,19 @@ def test_a_flipped_bit_shows_who_takes_it_for_good(tmp_path: Path) -> None:
     cases.flip(here, "installml")
     left = {s.peer: (s.cost.code, s.left) for s in here.results.samples}
     assert left == {"installml": (3, "nothing"), "cheat": (0, "the corrupt file")}
+
+
+def test_other_work_can_wait_while_a_sample_is_taken(tmp_path: Path) -> None:
+    locks = [tmp_path / "turn", tmp_path / "measuring"]
+    here = bench(tmp_path)
+    folder = here.folder("one")
+    held = Bench(replace(here.plan, locks=locks), Results())
+    job = held.job(Ours(), folder, "localhost:1", "one")
+    other = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_SH | fcntl.LOCK_NB)"
+    tried = [held.once([[sys.executable, "-c", other, str(lock)]], job) for lock in locks]
+    assert all("BlockingIOError" in each.said for each in tried)
+    after = [here.once([[sys.executable, "-c", other, str(lock)]], job) for lock in locks]
+    assert [each.code for each in after] == [0, 0]
 
 
 def test_an_update_counts_its_bytes_on_the_wire(tmp_path: Path) -> None:
