@@ -1,0 +1,16 @@
+"""The one list of scanners, and of the rules that they may report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from installml.scanning import walk
+from installml.scanning.finding import Rule, Scanner
+
+__all__ = ["RULES", "SCANNERS"]
+
+#: All that claim a file scan it; the order is that of the findings.
+SCANNERS: tuple[Scanner, ...] = ()
+
+#: Every rule by its id. A module that scans adds its `RULES` here.
+RULES: Mapping[str, Rule] = {rule.id: rule for rule in (*walk.RULES,)}
