@@ -26,6 +26,13 @@ JOIN_S = 2.0
 where nothing cuts them, and write nothing when it comes."""
 WINDOW = 0.8
 """Share of a tick from which a measurement counts: a look may come earlier, when somebody rings."""
+HASTY = 0.4
+"""The same while the number of connections is still on its way: a throughput of 0.1 s tells enough for a step that
+the next one corrects."""
+HASTY_LOOK = 0.2
+"""Share of a tick between two looks then."""
+SETTLING = 4
+"""Ticks after which new connections are measured although some of them were never answered."""
 
 
 class Download:
@@ -66,7 +73,10 @@ class Download:
         self._bringer = Bringer(places, self.schedule, hashing)
         self._connection = partial(Connection, places, self.schedule, Outcomes(places, self.schedule))
         self._bringers: list[threading.Thread] = []
-        self._window_at, self._window_bytes = self._tuning.clock(), 0
+        self._looked_at = self._window_at = self._grown_at = self._tuning.clock()
+        self._window_bytes = 0
+        self._number = 0  # connections that the window is about
+        self._served: set[threading.Thread | None] | None = set()  # of these; None when all were
 
     @property
     def received(self) -> int:
@@ -98,7 +108,7 @@ class Download:
                     self._open_next()
                 while schedule.left and not schedule.stopped.is_set():
                     self._look()
-                    schedule.alarm.wait(self._tuning.tick)
+                    schedule.alarm.wait(self._tuning.tick * (HASTY_LOOK if schedule.pace.hasty else 1))
         except BaseException as error:  # Ctrl-C
             schedule.fail(error)
         finally:
@@ -126,9 +136,14 @@ class Download:
     def _look(self) -> None:
         """Measure, give up what stands still, and let more threads work where there is work."""
         schedule, now = self.schedule, self._tuning.clock()
-        if now - self._window_at >= self._tuning.tick * WINDOW:
-            self._measure(now)
+        if now - self._looked_at >= self._tuning.tick * WINDOW:
+            schedule.speeds.measure(schedule.busy, now - self._looked_at)
+            self._looked_at = now
             self._give_up_stalled(now)
+        if not self._settled(now):
+            self._restart(now)
+        elif now - self._window_at >= self._tuning.tick * (HASTY if schedule.pace.hasty else WINDOW):
+            self._measure(now)
         opening = sum(blob.assembled is None and not blob.waiting for blob in schedule.open)
         if schedule.hungry and not opening:
             schedule.hungry = False
@@ -138,9 +153,32 @@ class Download:
             schedule.idle += 1  # until it takes something
             self._start(schedule.connections, self._connection().work)
 
+    def _settled(self, now: float) -> bool:
+        """Return whether as many connections as may work have been answered since their number grew.
+
+        What new ones bring cannot be told before: on a long way that takes longer than a measurement.
+        """
+        schedule, pace = self.schedule, self.schedule.pace
+        if pace.limit > self._number:
+            self._grown_at, self._served = now, set()
+        self._number = pace.limit
+        if self._served is None:
+            return True
+        self._served.update(run.thread for run in schedule.busy if run.span is not None)
+        pace.waited(max((now - run.asked_at for run in schedule.busy if run.span is None), default=0.0))
+        if len(self._served) < pace.limit and now - self._grown_at < SETTLING * self._tuning.tick:
+            return False
+        self._served = None
+        return False
+
+    def _restart(self, now: float) -> None:
+        """Begin a measurement anew."""
+        self._window_at, self._window_bytes = now, self.schedule.received
+        self.schedule.slack = False
+        self._hashing.look()
+
     def _measure(self, now: float) -> None:
         schedule, seconds = self.schedule, now - self._window_at
-        schedule.speeds.measure(schedule.busy, seconds)
         received = schedule.received - self._window_bytes
         hashed, waited = self._hashing.look()
         if not waited and 0 < hashed <= received:

@@ -100,11 +100,15 @@ class Outcomes:
             return None
         if isinstance(job, Small):
             self._schedule.small.append(job)
-        if isinstance(error, RegistryError) and error.status in {429, 503}:
-            pace.refused(now, run.asked_at, asked)
         wait = 0.0
         if not run.fresh:
             wait = min(LONGEST_WAIT, FIRST_WAIT * (1 << min(job.failures, 10))) * (0.5 + self._tuning.random())
+        if isinstance(error, RegistryError) and error.status in {429, 503}:
+            served = sum(other.span is not None for other in self._schedule.busy)
+            pace.refused(now, run.asked_at, max(wait, asked or 0.0) if served else asked, served)
+            if served and isinstance(job, Blob):
+                return asked or 0.0  # its other parts go on
+        if not run.fresh:
             job.failures += 1
             job.not_before = max(job.not_before, now + wait)
         return max(wait, asked or 0.0)

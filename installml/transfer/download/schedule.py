@@ -241,7 +241,7 @@ class Schedule:
     def _next(self) -> Run | None:
         """Return what to ask for next; None when there is nothing, or no connection to spare."""
         now = self.tuning.clock()
-        if len(self.busy) >= self.pace.limit or now < self.pace.paused_until:
+        if len(self.busy) >= self.pace.room(now):
             return None
         run = self._part(now)
         if run is not None:
