@@ -12,11 +12,22 @@ from dataclasses import dataclass, replace
 from .digest import Digest, DigestInvalid
 from .errors import ReferenceInvalid
 
-__all__ = ["LOCAL", "Location", "Reference", "check_repository", "check_tag", "parse_location"]
+__all__ = [
+    "DOCKER_HUB",
+    "LOCAL",
+    "Location",
+    "Reference",
+    "canonical_host",
+    "check_repository",
+    "check_tag",
+    "parse_location",
+]
 
 LOCAL = "local"
 """The registry's place for packages that were built here and never given a registry; ``local/NAME`` spells one. A
 host has a dot, a port, or is ``localhost``, so it never shadows one."""
+DOCKER_HUB = "docker.io"
+_HUB_ALIASES = {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -46,6 +57,11 @@ def check_tag(tag: str) -> str:
             subject=tag,
         )
     return tag
+
+
+def canonical_host(registry: str) -> str:
+    """Return the one name of a registry that has several."""
+    return DOCKER_HUB if registry in _HUB_ALIASES else registry
 
 
 def _is_host(component: str) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
+from ..reference import DOCKER_HUB, canonical_host
+
 __all__ = [
     "DOCKER_HUB",
     "api_host",
@@ -22,8 +24,6 @@ __all__ = [
     "zone",
 ]
 
-DOCKER_HUB = "docker.io"
-_HUB_ALIASES = {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
 _HUB_API = "registry-1.docker.io"
 
 _PORTS = {"http": 80, "https": 443}
@@ -49,14 +49,9 @@ def hostname(host: str) -> str:
     return (urlsplit(f"//{host}").hostname or "").rstrip(".")
 
 
-def canonical_host(registry: str) -> str:
-    """Return the one name of a registry that has several."""
-    return DOCKER_HUB if registry in _HUB_ALIASES else registry
-
-
 def api_host(registry: str) -> str:
     """Return the host that answers the API of ``registry``: Docker Hub's differs from its name."""
-    return _HUB_API if registry in _HUB_ALIASES else registry
+    return _HUB_API if canonical_host(registry) == DOCKER_HUB else registry
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
