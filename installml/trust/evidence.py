@@ -113,7 +113,7 @@ class Signed:
     predicate_type: str
     subjects: tuple[Digest, ...]
     claims: Claims = Claims()
-    predicate: Mapping[str, Any] = field(default=_NOTHING, hash=False)
+    predicate: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, hash=False)
     signed_at: int | None = None
     log: str = ""
     source: Digest | None = None
