@@ -13,7 +13,7 @@ from installml.packing.formats.licenses import spdx
 from installml.packing.formats.model import Finding, dominant
 from installml.packing.formats.reader import Reader, open_reader
 
-__all__ = ["MAGIC", "read", "tensor_starts"]
+__all__ = ["MAGIC", "TYPES", "read", "tensor_starts"]
 
 MAGIC = b"GGUF"
 MAX_PAIRS = 10_000
@@ -36,7 +36,7 @@ FILE_TYPES = {
     37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0",
 }  # fmt: skip
 #: ggml_type -> (name, elements a block, bytes a block)
-_TYPES = {
+TYPES = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
     7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 40), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
     12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292),
@@ -185,9 +185,9 @@ def _tensors(reader: Reader, count: int, alignment: int) -> Counter[str]:
             raise reader.fail(f"tensor {name[:80]!r} has {rank} dimensions", offset=start)
         elements = prod(reader.u64("a tensor's size") for _ in range(rank))
         kind, offset = reader.u32("a tensor's type"), reader.u64("a tensor's offset")
-        if kind not in _TYPES or offset % alignment:
+        if kind not in TYPES or offset % alignment:
             raise reader.fail(f"tensor {name[:80]!r} has an unknown type or a crooked offset", offset=start)
-        label, block, size = _TYPES[kind]
+        label, block, size = TYPES[kind]
         counts[label] += elements
         needed = max(needed, offset + -(-elements // block) * size)
     data = -(-reader.position // alignment) * alignment

@@ -16,14 +16,14 @@ from installml.packing.formats.documents import integer, mapping, parse_json, re
 from installml.packing.formats.model import PRECISIONS, Finding, dominant
 from installml.packing.formats.reader import Reader, names_file, open_reader
 
-__all__ = ["INDEX_SUFFIX", "merge", "read", "read_index", "tensor_starts", "weights"]
+__all__ = ["BITS", "INDEX_SUFFIX", "merge", "read", "read_index", "tensor_starts", "weights"]
 
 INDEX_SUFFIX = ".safetensors.index.json"
 MAX_HEADER = 100_000_000
 _MAX_RANK = 64
 _METADATA = "__metadata__"
 #: Bits an element; safetensors 0.6 added the formats below one byte.
-_BITS = {
+BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64,
     "F16": 16, "BF16": 16, "F32": 32, "F64": 64, "C64": 64,
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F8_E8M0": 8,
@@ -115,11 +115,11 @@ def _tensor(reader: Reader, key: str, entry: object) -> tuple[str, int, tuple[in
     ends = [integer(end) for end in offsets]
     if len(ends) != 2 or len(sizes) > _MAX_RANK or any(number is None or number < 0 for number in (*sizes, *ends)):
         raise reader.fail(f"tensor {key[:80]!r} has a shape or offsets that are not natural numbers", offset=8)
-    if dtype not in _BITS:
+    if dtype not in BITS:
         raise reader.fail(f"tensor {key[:80]!r} has the unknown number format {dtype[:20]!r}", offset=8)
     begin, end = int(ends[0] or 0), int(ends[1] or 0)
     elements = prod(int(size or 0) for size in sizes)
-    if elements * _BITS[dtype] != (end - begin) * 8:
+    if elements * BITS[dtype] != (end - begin) * 8:
         raise reader.fail(f"tensor {key[:80]!r} does not have the size that its shape promises", offset=8)
     return dtype, elements, (begin, end)
 
