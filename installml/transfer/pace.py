@@ -13,7 +13,7 @@ The rules are those of congestion control (RFC 5681, 3.1), with connections in t
 - *Wait*: when it asks for time, nothing is asked until then; but where it refuses some and goes on serving others,
   those others go on, one request for each that ends: it has said "no more", not "stop". Refusing one of them too is
   the word to stop.
-- Where bytes come faster than they are hashed, half as many do, and more are tried again later.
+- Where bytes come faster than they are hashed, fewer do, and more are tried again as soon as hashing keeps up.
 - Throughput that falls clearly without such a word is a reason to try half as many; if that does not help, the number
   comes back: a slow link is no reason to open fewer connections.
 """
@@ -44,6 +44,8 @@ WINDOWS = 2
 SHORTEST_TRIAL_WAIT = 2.0
 LONGEST_TRIAL_WAIT = 30.0
 """Seconds between trials: doubled by each that failed."""
+OUTRAN_TRIAL_WAIT = 0.5
+"""Seconds that hashing must have kept up until more are tried again."""
 SETTLED_TRIAL_WAIT = 8.0
 """Seconds until the first trial with fewer where every doubling has paid."""
 SMOOTHING = 0.3
@@ -154,19 +156,22 @@ class Pace:
         self._kept_from = self._kept_from if waiting else now
         self._kept_until = max(self._kept_until, now + seconds)
 
-    def outran(self, now: float, least: int) -> None:
+    def outran(self, now: float, least: int, share: float = 0.5) -> None:
         """Take note that bytes come faster than they are hashed: fewer connections cost less and lose nothing.
 
         Args:
             now: Seconds.
             least: Connections that are wanted all the same, one for each blob that is hashed.
+            share: Of the bytes that came, how much was hashed: as many connections are enough, but never less than
+                half of them go at once. To be measured when no more than ``limit`` worked.
         """
+        enough = min(self.limit - 1, max(self.limit // 2, int(self.limit * share)))
         self._outran = self.limit > max(1, least)
         if self._outran:
-            self._set(max(1, least, self.limit // 2))
+            self._set(max(1, least, enough))
             self._usual = 0.0
         self._next_trial = _Mode.MORE
-        self._rest(now, SHORTEST_TRIAL_WAIT)
+        self._rest(now, OUTRAN_TRIAL_WAIT)
 
     def _judge(self, now: float, rate: float) -> None:
         """Compare a trial, or a step of the start, with what was before it."""

@@ -182,7 +182,8 @@ class Download:
         received = schedule.received - self._window_bytes
         hashed, waited = self._hashing.look()
         if not waited and 0 < hashed <= received:
-            schedule.pace.outran(now, min(self._tuning.hashers, len(schedule.open)))
+            if len(schedule.busy) <= schedule.pace.limit:  # those of before a cut still bring what they were asked for
+                schedule.pace.outran(now, min(self._tuning.hashers, len(schedule.open)), hashed / received)
         elif not schedule.slack and len(schedule.busy) >= schedule.pace.limit:
             schedule.pace.measured(now, received / seconds)
         schedule.slack = False
