@@ -133,6 +133,12 @@ TOOLS: Mapping[str, GoTool | DebianTool | PythonTool | FoundTool] = {
         GoTool("regctl", "github.com/regclient/regclient", "regctl"),
         GoTool("distribution3", "github.com/distribution/distribution/v3", "registry"),
         GoTool("modctl", "github.com/modelpack/modctl", "modctl"),
+        GoTool("notation", "github.com/notaryproject/notation", "notation"),
+        GoTool("tesseract", "github.com/transparency-dev/tesseract", "posix"),
+        GoTool("rekor", "github.com/sigstore/rekor-tiles/v2", "posix"),
+        GoTool("tsa", "github.com/sigstore/timestamp-authority/v2", "timestamp-server"),
+        GoTool("fulcio", "github.com/sigstore/fulcio", "fulcio"),
+        GoTool("cosign", "github.com/sigstore/cosign/v3", "cosign"),
         FoundTool("zot", "zot"),
     )
 }
