@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from installml.packing.formats.documents import mapping, parse_yaml, text, texts
 from installml.packing.formats.licenses import spdx
 from installml.packing.formats.model import Card
 from installml.packing.formats.reader import open_reader
 
-__all__ = ["FILE", "read"]
+__all__ = ["FILE", "MAX_CARD", "front_matter", "read"]
 
 FILE = "README.md"
 MAX_CARD = 256 << 10
@@ -19,6 +21,22 @@ _FENCE = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re
 _MARKUP = re.compile(r"!\[[^\[\]\n]*\]\([^()\n]*\)|<[^<>\n]*>|[*`]")
 _LINK = re.compile(r"\[([^\[\]\n]*)\]\([^()\n]*\)")
 _MAX_DESCRIPTION = 500
+
+
+def front_matter(data: bytes, name: str) -> tuple[Mapping[str, Any], bytes]:
+    """Return what the YAML at the head of a model card says, all of it text, and the rest of the card.
+
+    Args:
+        data: The card, or its first ``MAX_CARD`` bytes.
+        name: Its path, for errors.
+
+    Raises:
+        FormatError: The front matter is not YAML.
+    """
+    match = _FENCE.match(data)
+    if match is None:
+        return {}, data
+    return mapping(parse_yaml(match[1], name, offset=match.start(1))), data[match.end() :]
 
 
 def read(path: Path, name: str) -> Card:
@@ -32,10 +50,7 @@ def read(path: Path, name: str) -> Card:
         FormatError: The front matter is not YAML.
     """
     with open_reader(path, name) as reader:
-        data = reader.some(MAX_CARD)
-    match = _FENCE.match(data)
-    facts = mapping(parse_yaml(match[1], name, offset=match.start(1))) if match else {}
-    body = data[match.end() :] if match else data
+        facts, body = front_matter(reader.some(MAX_CARD), name)
     return Card(
         license=spdx(text(facts.get("license"))) or spdx(text(facts.get("license_name"))),
         tags=texts(facts.get("tags")),
