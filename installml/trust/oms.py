@@ -46,13 +46,15 @@ class ModelFiles:
 
     def covers(self, path: str) -> bool:
         """Return whether the signature says anything about ``path``."""
-        return not any(path == each or path.startswith(f"{each}/") for each in (*self.ignored, *GIT_PATHS))
+        return not any(
+            path == each or path.startswith(f"{each}/") for each in (*self.ignored, *GIT_PATHS, SIGNATURE_FILE)
+        )
 
     def differences(self, found: Mapping[str, Digest], *, subset: bool = False) -> list[str]:
         """Return how files on disk differ from what was signed, one sentence each; empty when they do not.
 
         Args:
-            found: Path to sha256 digest of each file, ``model.sig`` excepted.
+            found: Path to sha256 digest of each file.
             subset: Some files may be missing: only a part was installed.
         """
         extra = [f"{path} was not signed" for path in found if path not in self.files and self.covers(path)]

@@ -34,7 +34,6 @@ ANNOTATION_CHAIN = "dev.sigstore.cosign/chain"
 ANNOTATION_LOG = "dev.sigstore.cosign/bundle"
 
 _TYPE = "cosign container image signature"
-_TYPES = (_TYPE, "https://sigstore.dev/cosign/sign/v1")  # cosign 3 writes the second
 _MAX = 256 << 10
 
 
@@ -74,7 +73,7 @@ def parse_simple(data: bytes, origin: str) -> SimplePayload:
     critical = fields["critical"].mapping(("identity", "image", "type"), ("identity", "image", "type"))
     identity = critical["identity"].mapping(("docker-reference",))
     image = critical["image"].mapping(("docker-manifest-digest",), ("docker-manifest-digest",))
-    critical["type"].choice(_TYPES)
+    critical["type"].choice((_TYPE,))
     digest = image["docker-manifest-digest"].parsed(Digest.parse)
     optional = fields["optional"].value
     if optional is not None and not isinstance(optional, dict):
