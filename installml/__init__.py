@@ -27,6 +27,7 @@ _VERBS = {
     "info": "info", "init": "init", "install": "install", "list": "info", "login": "login", "logout": "login",
     "logs": "serve",
     "predict": "serve", "ps": "serve", "pull": "pull", "push": "push", "registry_serve": "registry", "remove": "tags",
+    "sbom": "sbom",
     "serve": "serve", "stop": "serve", "tag": "tags", "tags": "tags", "test": "serve", "uninstall": "install",
 }  # fmt: skip
 _OTHERS = {
@@ -67,6 +68,7 @@ __all__ = [
     "push",
     "registry_serve",
     "remove",
+    "sbom",
     "serve",
     "stop",
     "tag",
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
     from .api.push import push
     from .api.registry import registry_serve
     from .api.repair import cache_repair
+    from .api.sbom import sbom
     from .api.serve import logs, predict, ps, serve, stop, test
     from .api.session import Session
     from .api.tags import remove, tag, tags

@@ -16,7 +16,7 @@ from .conversion import convert_plainly
 __all__ = ["GROUPS", "VERBS", "app", "command"]
 
 VERBS: Mapping[str, Mapping[str, str]] = {
-    "Make": {"init": "init", "build": "build", "test": "test"},
+    "Make": {"init": "init", "build": "build", "test": "test", "sbom": "sbom"},
     "Move": {
         "push": "push",
         "pull": "pull",

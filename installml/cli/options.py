@@ -23,6 +23,7 @@ __all__ = [
     "ColorOpt",
     "Common",
     "DebugOpt",
+    "DescribedArg",
     "DestinationArg",
     "DetachOpt",
     "DryRunOpt",
@@ -50,6 +51,7 @@ __all__ = [
     "OptionalDestinationArg",
     "OptionalRefArg",
     "OptionalServerArg",
+    "OutputOpt",
     "PasswordStdinOpt",
     "PatchFromOpt",
     "PathArg",
@@ -63,9 +65,11 @@ __all__ = [
     "RegistryArg",
     "RootOpt",
     "RuntimeOpt",
+    "SbomSpec",
     "ServedArg",
     "ServerArg",
     "SourceArg",
+    "SpecOpt",
     "TagOpt",
     "TlsCertOpt",
     "TlsKeyOpt",
@@ -88,6 +92,14 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class SbomSpec(StrEnum):
+    """How a bill of materials is written: the values of ``--spec``."""
+
+    CYCLONEDX = "cyclonedx"
+    CYCLONEDX_1_7 = "cyclonedx-1.7"
+    SPDX = "spdx"
 
 
 class Progress(StrEnum):
@@ -199,6 +211,7 @@ FolderArg = Annotated[str, _argument("DIR", "The model's folder.")]
 SourceArg = Annotated[
     str, _argument("SOURCE", "Package in the local store, or a model folder.", autocompletion=complete_reference)
 ]
+DescribedArg = Annotated[str, _argument("REF", "Which package, or a model folder.", autocompletion=complete_reference)]
 PlaceArg = Annotated[
     str, _argument("SOURCE", "Reference, oci-layout:PATH[:tag] or dir:PATH.", autocompletion=complete_reference)
 ]
@@ -248,6 +261,17 @@ FromOpt = Annotated[
         help="Also say how many bytes an update from there would fetch.",
         show_default=False,
     ),
+]
+SpecOpt = Annotated[
+    SbomSpec,
+    typer.Option(
+        "--spec",
+        metavar="cyclonedx|cyclonedx-1.7|spdx",
+        help="CycloneDX 1.6 (ML-BOM) or 1.7, or SPDX 3.0 (AI profile).",
+    ),
+]
+OutputOpt = Annotated[
+    str, typer.Option("--output", "-o", metavar="FILE", help="File to write instead.", show_default=False)
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace the recipe that is there.")]
 NameOpt = Annotated[str, typer.Option("--name", metavar="NAME", help="The package's name.", show_default=False)]

@@ -206,6 +206,17 @@ def _index(result: r.IndexResult, _: Look) -> Lines:
     yield f"digest {result.chunks_digest}"
 
 
+def _sbom(result: r.SbomResult, _: Look) -> Lines:
+    if not result.output:
+        from ..api.sbom import written
+
+        yield written(result.document)
+        return
+    what = _count(result.files, "file")
+    what += f", {_count(result.libraries, 'locked distribution')}" if result.libraries else ", no lock"
+    yield f"{result.spec} of {spelled(result.reference)} written to {result.output} ({what})"
+
+
 def _info(result: r.InfoResult, _: Look) -> Lines:
     yield from card(
         {
@@ -524,6 +535,7 @@ WORDS: Mapping[str, Callable[[Any, Look], Lines]] = {
     "RemoveResult": _remove,
     "RepairResult": _repair,
     "RunningServer": _server,
+    "SbomResult": _sbom,
     "ServerList": _ps,
     "SettingsResult": _settings,
     "StopResult": _stop,

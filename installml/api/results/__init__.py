@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .form import Result, to_json
 
 if TYPE_CHECKING:
+    from .attesting import SbomResult
     from .indexes import IndexResult
     from .machine import (
         CacheUsage,
@@ -83,6 +84,7 @@ __all__ = [
     "RepairResult",
     "Result",
     "RunningServer",
+    "SbomResult",
     "ServerList",
     "SettingValue",
     "SettingsResult",
@@ -108,6 +110,7 @@ _MODULES = {
         "UninstallResult",
     ),
     "indexes": ("IndexResult",),
+    "attesting": ("SbomResult",),
     "registries": ("LoginResult", "RemoveResult", "TagResult", "TagsResult"),
     "packages": ("FileInfo", "InfoResult", "InitResult", "ListEntry", "ListResult", "UpdateInfo"),
     "running": (
