@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..store.protocol import Source, Target
 from ..store.verified import read_manifest
 from .session import Session
 
-__all__ = ["Found", "find", "find_remote", "folder_of", "full", "is_folder", "open_place"]
+__all__ = ["Found", "find", "find_remote", "folder_of", "full", "is_folder", "is_known", "open_place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +121,27 @@ def _known(reference: Reference, session: Session) -> Reference:
 def find_remote(reference: Reference, session: Session) -> Found:
     """Return what the registry of ``reference`` has under it, and nobody else.
 
-    One question: the registry says which digest the reference names; a manifest of that digest that is here already
-    is not read again.
+    One question: where the reference is known here, which digest it names now, and a manifest of that digest that is
+    here already is not read again; else the manifest.
     """
-    return _found(session.remote(reference), reference, here=session.local(reference), remote=True)
+    here, source = session.local(reference), session.remote(reference)
+    resolve = source.resolve if is_known(reference, session) else source.resolve_by_reading
+    return _found(source, reference, resolve, here=here, remote=True)
+
+
+def is_known(reference: Reference, session: Session) -> bool:
+    """Return whether ``reference``, which says what it means in full, was brought to this machine before."""
+    try:
+        session.local(reference).resolve(reference.pointer)
+    except InstallMLError:
+        return False
+    return True
 
 
 def _here(reference: Reference, session: Session) -> Found:
     local = session.local(reference)
     try:
-        return _found(local, reference, remote=False)
+        return _found(local, reference, local.resolve, remote=False)
     except NotFound as error:
         hint = "Run it again without --offline." if session.offline and reference.registry != LOCAL else ""
         tags = ", ".join(local.tags()[:10])
@@ -140,16 +152,24 @@ def _here(reference: Reference, session: Session) -> Found:
 
 def _fallback(reference: Reference, error: InstallMLError, session: Session) -> Found:
     try:
-        found = _found(session.local(reference), reference, remote=False)
+        local = session.local(reference)
+        found = _found(local, reference, local.resolve, remote=False)
     except NotFound:
         raise error from None
     session.on_event(Notice(f"{error.message}; using the copy of {reference} on this machine"))
     return found
 
 
-def _found(source: Source, reference: Reference, *, here: DiskRepository | None = None, remote: bool) -> Found:
+def _found(
+    source: Source,
+    reference: Reference,
+    resolve: Callable[[str], Descriptor],
+    *,
+    here: DiskRepository | None = None,
+    remote: bool,
+) -> Found:
     try:
-        descriptor = source.resolve(reference.pointer)
+        descriptor = resolve(reference.pointer)
     except NotFound as error:
         if remote or error.hint:
             raise

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from ..events import BlobDone, BlobProgress, BlobStarted, Notice, Phase
@@ -13,7 +15,7 @@ from ..spec.units import format_size
 from ..store.recovery import settling
 from ..transfer import Copied, copy
 from .index import relatives, release_of, seeds
-from .places import Found, find_remote, full
+from .places import Found, find_remote, full, is_known
 from .results import PullResult
 from .session import AMBIENT, Session
 from .subset import Part, here_in_part, part_of, wish
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from ..transfer.patches import Patched
 
 __all__ = ["Brought", "bring", "pull"]
+
+ENGINE = "installml.transfer.download.engine"
+"""Needed where something is fetched: loaded while the registry's first answer is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,10 @@ def pull(
     """
     wanted = wish(only, checkpoint)
     session.on_event(Phase("resolving", reference))
-    found = find_remote(full(reference, session), session)
+    asked = full(reference, session)
+    if not is_known(asked, session):
+        Thread(target=import_module, args=(ENGINE,), name="loading", daemon=True).start()
+    found = find_remote(asked, session)
     package = found.package()
     done = bring(found, part_of(package, wanted, reference), session)
     return PullResult(

@@ -280,6 +280,10 @@ class Mirrored(Repository):
                 self._mirrors.failed(mirror, error)
         return super().resolve(pointer)
 
+    def resolve_by_reading(self, pointer: str) -> Descriptor:
+        """As ``resolve``: the registry tells what a tag means, and a mirror gives the manifest."""
+        return self.resolve(pointer)
+
     def referrers(self, descriptor: Descriptor, artifact_type: str = "") -> list[Descriptor]:
         """Return who refers to ``descriptor``, as the registry tells it; mirrors only where they may tell tags.
 

@@ -263,6 +263,14 @@ class Repository:
             raise DigestMismatch(str(wanted), str(found.digest), self.reference.registry)
         return found
 
+    def resolve_by_reading(self, pointer: str) -> Descriptor:
+        """As ``resolve``, by one question for the manifest itself, which whoever reads it next has already.
+
+        For who has nothing of it yet; where it is here most likely, ``resolve`` asks for less.
+        """
+        wanted = Digest.parse(pointer) if ":" in pointer else None
+        return self._resolve_by_reading(f"manifests/{wanted or check_tag(pointer)}", pointer, wanted)
+
     def _resolve_by_reading(self, path: str, pointer: str, wanted: Digest | None) -> Descriptor:
         spelled = self._spelled(pointer)
         with self._at.send("GET", path, "pull", headers=_ACCEPT) as response:
@@ -279,7 +287,9 @@ class Repository:
             actual = Digest.of(data, named.algorithm)
             if actual != named:
                 raise DigestMismatch(str(named), str(actual), self.reference.registry)
-        return Descriptor(media_type, wanted or claimed or Digest.of(data), len(data))
+        found = Descriptor(media_type, wanted or claimed or Digest.of(data), len(data))
+        self._read_last = (found, data)
+        return found
 
     def _unknown(self, pointer: str, status: int) -> ManifestUnknown:
         spelled = self._spelled(pointer)

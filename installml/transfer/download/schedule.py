@@ -72,7 +72,7 @@ class Schedule:
         self.hungry = False
         self.slack = True
         self.received = 0
-        self.progress_at = tuning.clock()
+        self.progress_at = self._began_at = tuning.clock()
         self.errors: list[BaseException] = []
 
     # -- from beginning to end ------------------------------------------------------------------------------------
@@ -266,8 +266,15 @@ class Schedule:
         blob.parts.clear()
         return Run(blob, 0, blob.descriptor.size, now)
 
+    def _opening(self, now: float) -> bool:
+        """Return whether the first large blob is about to be there: the connection that is open already is for it."""
+        soon = any(blob.assembled is None and not blob.waiting for blob in self.open)
+        return soon and not self.begun and now - self._began_at < self.tuning.tick
+
     def _whole(self, now: float) -> Run | None:
         """Return the next small blob."""
+        if self._opening(now):
+            return None
         for _ in range(len(self.small)):
             small = self.small.popleft()
             if small.not_before <= now:

@@ -38,7 +38,7 @@ def test_a_registry_is_asked_and_the_tag_becomes_a_digest_once(
     assert found.origin == registry.address
     assert found.reference.digest == found.descriptor.digest
     assert found.package().name == "acme/sentiment"
-    assert asked.lines == ["HEAD 1.0.0", f"GET {found.descriptor.digest}"]
+    assert asked.lines == ["GET 1.0.0"]
 
 
 def test_a_name_without_a_tag_means_latest_there_and_here(
