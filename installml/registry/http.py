@@ -2,8 +2,9 @@
 
 Here: connections, TLS trust, proxies, redirects followed by hand, retries, size caps, and the translation of what
 the lower libraries raise. Not here: who we are (``auth``), what a registry means by its answers (``answers``,
-``repository``). Adapters are driven directly, without a ``requests.Session``: so there are no cookies, no netrc and
-no environment to keep out, and what is left (urllib3's pools) may be shared by threads.
+``repository``). Requests go straight to urllib3's pools (``exchange``), by a proxy through the adapters of
+``requests``, without a ``Session``: so there are no cookies, no netrc and no environment to keep out, and what is left
+may be shared by threads.
 
 Rules: redirects at most 5, never from https to http, ``Authorization`` dropped at the first change of origin (RFC
 9110, 15.4); retries only for requests that may be repeated, on lost connections, 408, 429 and 5xx, with exponential
@@ -12,6 +13,7 @@ waits of random length within a deadline. The environment is never read: Network
 
 from __future__ import annotations
 
+import http.client
 import random as _random
 import re
 import threading
@@ -39,6 +41,7 @@ from .errors import (
     TransportError,
     UnexpectedAnswer,
 )
+from .exchange import exchange
 from .lines import is_cut
 from .quirks import Overrides
 from .sending import FilePiece, sends_files
@@ -60,6 +63,8 @@ _FIRST_WAIT = 0.25  # seconds; doubled at each attempt
 _DEADLINE = 90.0  # seconds from the first attempt within which the last one begins
 _POOL = 32  # connections kept per host
 _DRAIN = 64 << 10
+_PORTS = {"http": ":80", "https": ":443"}
+"""What nobody says after a host's name (RFC 9110, 4.2.3)."""
 _AS_IT_IS = re.compile(r"https?://[a-z0-9.:\[\]-]+/[A-Za-z0-9/._~!$&'()*+,;=:@?%-]*")
 """URLs in which there is nothing to encode or to put in order."""
 
@@ -194,7 +199,7 @@ class Response:
 
         try:
             block: bytes = self._raw.read(size if size >= 0 else None, decode_content=False)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise self._lower(error) from None
         return block
 
@@ -266,6 +271,9 @@ class _Guarded:
             raise
 
 
+_Payload = bytes | _Guarded | None
+
+
 class HttpClient:
     """Sends requests; safe to share between threads.
 
@@ -291,7 +299,7 @@ class HttpClient:
         self.clock = clock
         self.sleep = sleep
         self.random = random
-        self._adapters: dict[tuple[str | None, tuple[str, str] | None, bool], HTTPAdapter] = {}
+        self._adapters: dict[tuple[str | None, tuple[str, str] | None, bool], _Connections] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -383,7 +391,6 @@ class HttpClient:
         return settings if own == HostSettings() and hostname(host) == hostname(registry) else own
 
     def _once(self, request: Request) -> Response:
-        import requests
         import urllib3
 
         host = urlsplit(request.url).netloc
@@ -397,18 +404,8 @@ class HttpClient:
 
         _check_socks(proxy, host)
         try:
-            encrypted = any(urlsplit(address).scheme == "https" for address in (request.url, *proxy.values()))
-            adapter = self._adapter(request.settings, encrypted)
-            prepared = requests.PreparedRequest()  # step by step: without cookies, .netrc and hooks
-            prepared.method, prepared.url = request.method, request.url
-            if not _AS_IT_IS.fullmatch(request.url):
-                prepared.prepare_url(request.url, None)
-            prepared.prepare_headers(self._headers(request))
-            prepared.body = body  # type: ignore[assignment]  # urllib3 takes any iterable of blocks
-            if body is not None or request.method not in {"GET", "HEAD"}:
-                prepared.headers["Content-Length"] = str(len(body)) if body is not None else "0"
-            raw = adapter.send(prepared, stream=True, timeout=self.network.timeout, proxies=proxy).raw
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raw = self._proxied(request, body, proxy) if proxy else self._direct(request, body)
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             if isinstance(body, _Guarded) and body.failure is not None:
                 raise body.failure from None
             # "from None": the lower errors spell whole URLs, signatures of pre-signed ones included.
@@ -418,8 +415,32 @@ class HttpClient:
             raise _proxy_login(host)
         return Response(raw, request.url, lower, self.clock)
 
-    def _headers(self, request: Request) -> dict[str, str]:
-        return {"User-Agent": self.network.user_agent, "Accept-Encoding": "identity", **request.headers}
+    def _direct(self, request: Request, body: _Payload) -> Any:
+        """Send a request that no proxy passes on."""
+        scheme, place, target = _apart(request.url)
+        headers = {"Host": place.removesuffix(_PORTS[scheme]), **self._headers(request, body)}
+        pool = self._adapter(request.settings, scheme == "https").pool(scheme, place)
+        return exchange(pool, request.method, target, headers, body, self.network.timeout)
+
+    def _proxied(self, request: Request, body: _Payload, proxy: Mapping[str, str]) -> Any:
+        """Send a request by a proxy."""
+        import requests
+
+        encrypted = any(urlsplit(address).scheme == "https" for address in (request.url, *proxy.values()))
+        prepared = requests.PreparedRequest()  # step by step: without cookies, .netrc and hooks
+        prepared.method, prepared.url = request.method, request.url
+        if not _AS_IT_IS.fullmatch(request.url):
+            prepared.prepare_url(request.url, None)
+        prepared.prepare_headers(self._headers(request, body))
+        prepared.body = body  # type: ignore[assignment]  # urllib3 takes any iterable of blocks
+        adapter = self._adapter(request.settings, encrypted).by_proxy
+        return adapter.send(prepared, stream=True, timeout=self.network.timeout, proxies=dict(proxy)).raw
+
+    def _headers(self, request: Request, body: _Payload) -> dict[str, str]:
+        headers = {"User-Agent": self.network.user_agent, "Accept-Encoding": "identity", **request.headers}
+        if body is not None or request.method not in {"GET", "HEAD"}:
+            headers["Content-Length"] = str(len(body)) if body is not None else "0"
+        return headers
 
     def proxy_for(self, url: str) -> dict[str, str]:
         """Return the proxies that apply to ``url``: one entry or none."""
@@ -433,13 +454,13 @@ class HttpClient:
         """Return whom we believe to be a host of these settings, and what we show it."""
         return _context(self.network.ca_file, settings)
 
-    def _adapter(self, settings: HostSettings, encrypted: bool) -> HTTPAdapter:
+    def _adapter(self, settings: HostSettings, encrypted: bool) -> _Connections:
         key = (settings.ca, settings.client_cert, encrypted)
         with self._lock:
             if key not in self._adapters:
                 # Reading the system's authorities takes longer than what a command asks of a plain http registry.
                 context = _context(self.network.ca_file, settings) if encrypted else None
-                self._adapters[key] = _new_adapter(context)
+                self._adapters[key] = _Connections(context)
             return self._adapters[key]
 
 
@@ -460,34 +481,70 @@ def joined(base: str, location: str) -> SplitResult:
     return parts
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What is left of requests' own class, with its jar of cookies and its dictionary."""
+def _apart(url: str) -> tuple[str, str, str]:
+    """Return scheme, host with its port, and what is asked of it, all of it encoded.
 
-    request: Any
-    raw: Any
+    Raises:
+        ValueError: It is no URL that can be called.
+    """
+    if not _AS_IT_IS.fullmatch(url):
+        import requests
+
+        prepared = requests.PreparedRequest()
+        prepared.prepare_url(url, None)
+        parts = urlsplit(str(prepared.url))
+        return parts.scheme, parts.netloc.rpartition("@")[2], prepared.path_url
+    scheme, _, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    return scheme, place, f"/{path}"
+
+
+class _Connections:
+    """The connections that trust what ``context`` trusts, by host; made when they are first needed.
+
+    Args:
+        context: Whom to believe to be a host, and what to show it; None where nothing is encrypted.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        from urllib3 import PoolManager
+
+        self._context = context
+        self._manager = sends_files(PoolManager(_POOL, maxsize=_POOL, ssl_context=context, cert_reqs="CERT_REQUIRED"))
+        self._pools: dict[tuple[str, str], Any] = {}
+        self._by_proxy: HTTPAdapter | None = None
+        self._lock = threading.Lock()
+
+    def pool(self, scheme: str, place: str) -> Any:
+        """Return urllib3's pool for a host."""
+        pool = self._pools.get((scheme, place))
+        if pool is None or pool.pool is None:  # its manager closes the pools that were used least
+            pool = self._pools[scheme, place] = self._manager.connection_from_url(f"{scheme}://{place}")
+        return pool
 
     @property
-    def status_code(self) -> int:
-        return int(self.raw.status)
+    def by_proxy(self) -> HTTPAdapter:
+        """What sends requests by a proxy."""
+        with self._lock:
+            if self._by_proxy is None:
+                self._by_proxy = _new_adapter(self._context)
+            return self._by_proxy
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        headers: Mapping[str, str] = self.raw.headers
-        return headers
+    def close(self) -> None:
+        """Close every kept connection."""
+        self._manager.clear()
+        if self._by_proxy is not None:
+            self._by_proxy.close()
 
 
 def _new_adapter(context: ssl.SSLContext | None) -> HTTPAdapter:
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
-        """Trusts what ``context`` trusts, instead of a bundle of its own; remembers what is the same for each request
-        to a host, and makes of an answer no more than is looked at: both cost as much as the exchange itself."""
+        """Trusts what ``context`` trusts, instead of a bundle of its own."""
 
         def init_poolmanager(self, *args: Any, **more: Any) -> None:
-            self._pools: dict[tuple[str, ...], Any] = {}
             super().init_poolmanager(*args, **more, ssl_context=context)
-            sends_files(self.poolmanager)
 
         def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
             known = proxy in self.proxy_manager
@@ -495,22 +552,6 @@ def _new_adapter(context: ssl.SSLContext | None) -> HTTPAdapter:
                 more["proxy_ssl_context"] = context  # a proxy that is spoken to by https is believed as a host is
             manager = super().proxy_manager_for(proxy, **more, ssl_context=context)
             return manager if known else sends_files(manager)
-
-        def get_connection_with_tls_context(
-            self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
-        ) -> Any:
-            key = (*request.url.split("/", 3)[:3], *(proxies or {}).values())
-            pool = self._pools.get(key)
-            if pool is None or pool.pool is None:  # its manager closes the pools that were used least
-                pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-                self._pools[key] = pool
-            return pool
-
-        def request_url(self, request: Any, proxies: Any) -> str:
-            return super().request_url(request, proxies) if proxies else str(request.path_url)
-
-        def build_response(self, req: Any, resp: Any) -> Any:
-            return _Answer(req, resp)
 
         def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
             conn.cert_reqs = "CERT_REQUIRED"

@@ -3,19 +3,19 @@ from __future__ import annotations
 import json
 
 import pytest
-import responses
 
 from installml.errors import NotFound
 from installml.registry import errors
 from installml.registry.answers import document, failure
 from installml.registry.http import Request
+from tests.unit.registry.canned import canned
 from tests.unit.registry.serving import client
 
 URL = "https://registry.example.com/v2/acme/x/manifests/1.0"
 
 
 def refusal(status: int, body: str | bytes = b"", headers: dict[str, str] | None = None) -> errors.RegistryError:
-    with responses.RequestsMock() as mocked:
+    with canned() as mocked:
         mocked.get(URL, status=status, body=body, headers=headers)
         return failure(client().send(Request("GET", URL)), "the manifest acme/x:1.0", known=(("quota", "Buy a disk."),))
 
@@ -113,7 +113,7 @@ def test_a_known_reason_brings_its_own_hint() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 500, b'{"a": 1, "a": 2}'])
 def test_a_document_that_cannot_be_read_names_who_sent_it(body: bytes) -> None:
-    with responses.RequestsMock() as mocked:
+    with canned() as mocked:
         mocked.get(URL, body=body)
         answer = client().send(Request("GET", URL))
         with pytest.raises(errors.UnexpectedAnswer, match=r"registry\.example\.com sent tags"):

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import responses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from installml.registry.auth import Authenticator, Challenge, Credentials, Fixed
 from installml.registry.endpoint import Endpoint
 from installml.registry.errors import HostUnknown, RealmRefused, ServerFailed, Unauthorized, UnexpectedAnswer
 from installml.registry.http import HostSettings, Request, Response
+from tests.unit.registry.canned import canned
 from tests.unit.registry.serving import Answer, Asked, Time, client, name_everything, site
 
 ANN = Credentials("ann", "pencil")
@@ -297,7 +297,7 @@ def ask(registry: str, realm: str, credentials: Credentials | None, token_hosts:
         Fixed(credentials),
         resolve=look_up,
     )
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mocked:
+    with canned() as mocked:
         mocked.get("https://asked.invalid", status=401, headers={"WWW-Authenticate": f'Bearer realm="{realm}"'})
         mocked.get(realm.partition("#")[0], json={"token": "t"})
         challenged: Response = client().send(Request("GET", "https://asked.invalid"))
@@ -439,11 +439,11 @@ def test_loopback_that_speaks_tls_is_found_out(tls_site: Callable[[], object]) -
 
 def test_a_remote_host_is_https_unless_it_is_set_insecure() -> None:
     assert Endpoint("registry.invalid", client(), Fixed()).base == "https://registry.invalid"
-    with responses.RequestsMock() as mocked:
+    with canned() as mocked:
         mocked.get("http://registry.invalid/v2/", json={})
-        mocked.get("https://registry.invalid/v2/", body=ConnectionRefusedError())
+        mocked.fail("https://registry.invalid/v2/", ConnectionRefusedError())
         insecure = {"registry.invalid": HostSettings(insecure=True)}
         assert Endpoint("registry.invalid", client(settings=insecure), Fixed()).base == "http://registry.invalid"
-    with responses.RequestsMock() as mocked:
+    with canned() as mocked:
         mocked.get("https://registry.invalid/v2/", json={})
         assert Endpoint("registry.invalid", client(settings=insecure), Fixed()).base == "https://registry.invalid"

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import responses
 
 from installml.errors import SettingInvalid, SourceChanged
 from installml.registry.errors import (
@@ -25,6 +24,7 @@ from installml.registry.errors import (
 )
 from installml.registry.http import HostSettings, Network, Request, Response
 from tests.services.certificates import TLS, issue, make_ca
+from tests.unit.registry.canned import canned
 from tests.unit.registry.serving import Answer, Asked, Time, client, site
 
 SECRET = {"Authorization": "Bearer s3cret"}
@@ -167,25 +167,24 @@ def test_five_redirects_are_followed_and_a_sixth_is_not() -> None:
             client().send(get(f"{here.url}/6"))
 
 
-@responses.activate
 def test_https_never_becomes_http() -> None:
-    responses.get(
-        "https://registry.example/v2/", status=302, headers={"Location": "http://registry.example/v2/?sig=s3cret"}
-    )
-    with pytest.raises(RedirectRefused, match="plain http") as raised:
-        client().send(get("https://registry.example/v2/"))
+    url = "https://registry.example/v2/"
+    with canned() as answers:
+        answers.get(url, status=302, headers={"Location": "http://registry.example/v2/?sig=s3cret"})
+        with pytest.raises(RedirectRefused, match="plain http") as raised:
+            client().send(get(url))
     assert "s3cret" not in str(raised.value)
-    assert len(responses.calls) == 1
+    assert answers.asked == [url]
 
 
 @pytest.mark.parametrize(
     "location", ["ftp://a/", "file:///etc/passwd", "https://ann:pencil@a/", "https://", "http://[", "//a:99999/"]
 )
-@responses.activate
 def test_a_redirect_to_what_cannot_be_called_is_refused(location: str) -> None:
-    responses.get("https://registry.example/v2/", status=302, headers={"Location": location})
-    with pytest.raises(RedirectRefused) as raised:
-        client().send(get("https://registry.example/v2/"))
+    with canned() as answers:
+        answers.get("https://registry.example/v2/", status=302, headers={"Location": location})
+        with pytest.raises(RedirectRefused) as raised:
+            client().send(get("https://registry.example/v2/"))
     assert "pencil" not in str(raised.value)
 
 
@@ -312,9 +311,9 @@ def test_connections_are_kept_and_shared_by_threads() -> None:
 
 def test_offline_means_this_machine_and_no_redirect_out_of_it() -> None:
     door = client(Network(offline=True))
-    with responses.RequestsMock() as mocked, pytest.raises(Offline, match=r"registry\.example"):
+    with canned() as mocked, pytest.raises(Offline, match=r"registry\.example"):
         door.send(get("https://registry.example/v2/"))
-    assert len(mocked.calls) == 0
+    assert mocked.asked == []
     with site(lambda _: Answer(307, {"Location": "http://registry.example/b"})) as here, pytest.raises(Offline):
         door.send(get(here.url))
     with site(ok) as here:
