@@ -383,6 +383,33 @@ def test_the_time_that_a_registry_asks_for_is_waited_and_told(store: Store) -> N
     assert store.holds(BIG)
 
 
+def test_where_some_are_refused_the_others_go_on_all_the_same(store: Store) -> None:
+    """The clock stands still: what waits would wait for ever."""
+    source, served, noted = Shelf(BIG), threading.Event(), threading.Event()
+
+    def refuse(descriptor: Descriptor, extent: Extent) -> None:
+        if extent.start == PART and not noted.is_set():
+            assert served.wait(60)
+            raise RateLimited("no more", status=429, retry_after=60.0)
+
+    def script(piece: Piece) -> None:
+        served.set()
+        assert piece.start or noted.wait(60)
+
+    source.head, source.script = refuse, script
+    pull = Pull(source, store, jobs=2)
+    pace = pull.engine.schedule.pace
+    take_note = pace.refused
+
+    def refused(*words: float) -> None:
+        take_note(*words)
+        noted.set()
+
+    pace.refused = refused  # type: ignore[method-assign]
+    pull.run(BIG)
+    assert store.holds(BIG)
+
+
 def test_a_registry_that_asks_to_come_back_tomorrow_has_refused(store: Store) -> None:
     source = Shelf(BIG)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from installml.transfer.pace import FIRST, LONGEST_PAUSE, Pace
+from installml.transfer.pace import FAR, FIRST, FIRST_FAR, LONGEST_PAUSE, Pace
 
 TICK = 0.25
 MB = 1e6
@@ -233,6 +233,22 @@ def test_where_hashing_is_behind_the_connections_halve_down_to_one_for_each_blob
     assert pace.limit == 1
 
 
+def test_where_hashing_keeps_up_with_most_that_come_only_the_rest_of_the_connections_goes() -> None:
+    pace = Pace(16)
+    pace.limit = 16
+    pace.outran(0.0, 1, share=0.8)
+    assert pace.limit == 12
+
+
+def test_a_cut_takes_half_at_most_and_one_at_least() -> None:
+    pace = Pace(16)
+    pace.limit = 16
+    pace.outran(0.0, 1, share=0.01)
+    assert pace.limit == 8
+    pace.outran(TICK, 1, share=1.0)
+    assert pace.limit == 7
+
+
 def test_when_hashing_is_no_longer_behind_more_connections_are_tried() -> None:
     pace = Pace(16)
     pace.outran(0.0, 1)
@@ -241,3 +257,92 @@ def test_when_hashing_is_no_longer_behind_more_connections_are_tried() -> None:
     server.now = TICK
     server.run(pace, 30)
     assert pace.limit == 16
+
+
+# the start
+
+
+def test_while_doubling_pays_almost_in_full_each_measurement_doubles() -> None:
+    pace, seen = Pace(16), []
+    for step in range(3):
+        assert pace.hasty
+        pace.measured(step * 0.1, pace.limit * 50 * MB)
+        seen.append(pace.limit)
+    assert seen == [8, 16, 16]
+    assert not pace.hasty
+
+
+def test_a_step_that_pays_in_part_is_kept_and_is_the_last() -> None:
+    pace = Pace(16)
+    for step, rate in enumerate((200 * MB, 240 * MB)):
+        pace.measured(step * 0.1, rate)
+    assert pace.limit == 8
+    assert not pace.hasty
+
+
+def test_a_step_that_does_not_pay_is_taken_back() -> None:
+    pace = Pace(16)
+    for step, rate in enumerate((110 * MB, 112 * MB)):
+        pace.measured(step * 0.1, rate)
+    assert pace.limit == FIRST
+
+
+def test_a_long_way_begins_with_more_and_a_short_one_does_not() -> None:
+    near, far = Pace(16), Pace(16)
+    near.waited(FAR / 2)
+    far.waited(FAR)
+    assert (near.limit, far.limit) == (FIRST, FIRST_FAR)
+
+
+def test_a_long_way_never_means_more_than_the_ceiling() -> None:
+    pace = Pace(6)
+    pace.waited(FAR)
+    assert pace.limit == 6
+
+
+def test_once_something_was_measured_a_late_answer_says_nothing() -> None:
+    pace = Pace(16)
+    for step, rate in enumerate((110 * MB, 50 * MB)):
+        pace.measured(step * 0.1, rate)
+    pace.waited(10.0)
+    assert pace.limit == FIRST
+
+
+# a registry that refuses some and serves others
+
+
+def test_what_is_served_goes_on_while_what_was_refused_waits() -> None:
+    pace = Pace(16)
+    pace.limit = 8
+    pace.refused(100.0, 99.9, retry_after=30.0, served=3)
+    assert (pace.room(100.0), pace.room(129.9), pace.room(130.0)) == (3, 3, 4)
+
+
+def test_a_second_refusal_of_the_same_burst_changes_nothing() -> None:
+    pace = Pace(16)
+    pace.limit = 8
+    for _ in range(4):
+        pace.refused(100.0, 99.9, retry_after=30.0, served=4)
+    assert pace.room(101.0) == 4
+
+
+def test_when_what_was_served_is_refused_too_nothing_is_asked_until_then() -> None:
+    pace = Pace(16)
+    pace.limit = 8
+    pace.refused(100.0, 99.9, retry_after=30.0, served=4)
+    pace.refused(110.0, 109.9, retry_after=30.0, served=3)
+    assert (pace.room(139.9), pace.room(140.0)) == (0, pace.limit)
+
+
+def test_where_nothing_is_served_everything_waits() -> None:
+    pace = Pace(16)
+    pace.refused(100.0, 99.9, retry_after=30.0)
+    assert (pace.room(129.9), pace.room(130.0)) == (0, pace.limit)
+
+
+def test_a_later_refusal_lets_go_on_what_is_served_then() -> None:
+    pace = Pace(16)
+    pace.limit = 16
+    pace.refused(100.0, 99.9, retry_after=1.0, served=8)
+    pace.refused(105.0, 104.9, retry_after=1.0, served=3)
+    assert pace.room(105.5) == 3
