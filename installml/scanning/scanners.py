@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from installml.scanning import gguf, onnx, safetensors, savedmodel, templates, walk
+from installml.scanning import configs, gguf, onnx, programs, safetensors, savedmodel, secrets, templates, walk
 from installml.scanning.finding import Rule, Scanner
 
 __all__ = ["RULES", "SCANNERS"]
@@ -13,15 +13,23 @@ __all__ = ["RULES", "SCANNERS"]
 SCANNERS: tuple[Scanner, ...] = (
     safetensors.SAFETENSORS,
     gguf.GGUF,
-    templates.TEMPLATES,
     onnx.ONNX,
     savedmodel.SAVED_MODEL,
     savedmodel.KERAS_METADATA,
     savedmodel.TFLITE,
+    templates.TEMPLATES,
+    configs.JSON,
+    configs.YAML,
+    programs.NATIVE,
+    programs.PYTHON,
+    programs.SCRIPT,
+    programs.WEB,
+    secrets.SECRETS,
 )
 
 #: Every rule by its id. A module that scans adds its `RULES` here.
 RULES: Mapping[str, Rule] = {
     rule.id: rule
-    for rule in (*walk.RULES, *safetensors.RULES, *gguf.RULES, *templates.RULES, *onnx.RULES, *savedmodel.RULES)
+    for module in (walk, safetensors, gguf, onnx, savedmodel, templates, configs, programs, secrets)
+    for rule in module.RULES
 }
