@@ -19,7 +19,6 @@ from .patterns import Pattern
 
 __all__ = [
     "DEFAULT_POLICY",
-    "SCAN",
     "SEVERITIES",
     "Condition",
     "Equals",
@@ -36,7 +35,6 @@ __all__ = [
     "matched",
 ]
 
-SCAN = "https://installml.dev/scan/v1"
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 """Of a finding, the harmless first; the names of ``installml.scanning``."""
 

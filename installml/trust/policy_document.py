@@ -17,7 +17,6 @@ from .errors import PolicyInvalid
 from .keys import PublicKey
 from .patterns import AllOf, AnyOf, IdentityIs, IdentityLike, KeyIs, Not, Pattern, UnsafeAnyone, is_too_wide
 from .policy import (
-    SCAN,
     SEVERITIES,
     Condition,
     Equals,
@@ -32,6 +31,7 @@ from .policy import (
     Rule,
     Trusted,
 )
+from .statement import ML_BOM, PROVENANCE, SCAN
 
 __all__ = ["ATTESTATIONS", "MAX_POLICY", "parse_duration", "parse_fingerprint", "parse_policy"]
 
@@ -39,8 +39,8 @@ MAX_POLICY = 1 << 20
 """Bytes of a policy document that are read."""
 ATTESTATIONS: Mapping[str, str] = {
     "scan": SCAN,
-    "sbom": "https://cyclonedx.org/bom",
-    "provenance": "https://slsa.dev/provenance/v1",
+    "sbom": ML_BOM,
+    "provenance": PROVENANCE,
 }
 """Short names of predicate types."""
 
