@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import InstallMLError, IntegrityError, NotFound, ReferenceInvalid
@@ -24,7 +25,7 @@ from .session import Session
 __all__ = ["Found", "find", "find_remote", "folder_of", "full", "is_folder", "is_known", "open_place"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Found:
     """A package that was found.
 
@@ -49,6 +50,11 @@ class Found:
 
     def package(self) -> Package:
         """Return the manifest as a model package; anything else raises NotAPackage."""
+        return self._package
+
+    @cached_property
+    def _package(self) -> Package:
+        """Read once: with a thousand files that takes as long as fetching a dozen of them."""
         return read_package(self.manifest, str(self.reference))
 
 

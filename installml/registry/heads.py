@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedReader
+from itertools import islice
 
 __all__ = ["Answer", "Fields", "HeadInvalid"]
 
@@ -73,8 +74,9 @@ class Answer(http.client.HTTPResponse):
             ConnectionResetError: The connection ended before it was whole.
         """
         for _ in range(_INTERIM):
-            minor, status = _status(_line(self.fp, _HEAD))
-            fields = _fields(self.fp)
+            lines = _lines(self.fp)
+            minor, status = _status(lines[0])
+            fields = _fields(lines)
             if not 100 <= status < 200:
                 break
             if status == _SWITCHING:
@@ -113,7 +115,28 @@ class Answer(http.client.HTTPResponse):
         return self.version == 11 or "keep-alive" in options
 
 
-def _line(stream: BinaryIO, room: int) -> str:
+def _lines(stream: BufferedReader) -> list[str]:
+    """Return the lines of one head, the empty one at its end left out."""
+    ready = stream.peek()
+    end = ready.find(b"\r\n\r\n")
+    if 0 < end < _LINE and ready.count(b"\n", 0, end) == ready.count(b"\r\n", 0, end):
+        stream.read(end + 4)  # the usual case: it is all there already
+        return _capped(ready[:end].decode("latin-1").split("\r\n"))
+    lines, room = list[str](), _HEAD
+    while line := _line(stream, room):
+        lines.append(line)
+        room -= len(line)
+        _capped(lines)
+    return lines or [""]
+
+
+def _capped(lines: list[str]) -> list[str]:
+    if len(lines) > _LINES + 1:
+        raise HeadInvalid(f"more than {_LINES} fields")
+    return lines
+
+
+def _line(stream: BufferedReader, room: int) -> str:
     """Return the next line without its end (RFC 9112, 2.2: a lone LF ends one as well)."""
     line = stream.readline(min(_LINE, room) + 1)
     if line.endswith(b"\r\n"):
@@ -133,15 +156,11 @@ def _status(line: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _fields(stream: BinaryIO) -> dict[str, str]:
+def _fields(lines: Sequence[str]) -> dict[str, str]:
     """Return the header fields by lowercase name, in the order in which they first came."""
     fields = dict[str, str]()
-    name, room = "", _HEAD
-    for _ in range(_LINES + 1):
-        line = _line(stream, room)
-        if not line:
-            return fields
-        room -= len(line)
+    name = ""
+    for line in islice(lines, 1, None):
         if "\r" in line or "\0" in line:  # RFC 9110, 5.5: no such value may be used as it is
             raise HeadInvalid("a control character in a field")
         if line[0] in " \t":  # RFC 9112, 5.2: a folded line; to be read as a space
@@ -150,7 +169,7 @@ def _fields(stream: BinaryIO) -> dict[str, str]:
             fields[name] = f"{fields[name]} {line.strip(' 	')}".strip()
             continue
         name = _take(line, fields)
-    raise HeadInvalid(f"more than {_LINES} fields")
+    return fields
 
 
 def _take(line: str, fields: dict[str, str]) -> str:

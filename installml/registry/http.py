@@ -333,8 +333,7 @@ class HttpClient:
 
     def _check_reach(self, url: str) -> None:
         """Refuse to leave this machine when told to stay offline; loopback is this machine."""
-        host = urlsplit(url).netloc
-        if self.network.offline and not is_loopback(host):
+        if self.network.offline and not is_loopback(host := urlsplit(url).netloc):
             raise Offline(f"{host} is needed and the network is not to be used", subject=host)
 
     def _attempt(self, request: Request) -> Response | TransportError:
@@ -444,6 +443,8 @@ class HttpClient:
 
     def proxy_for(self, url: str) -> dict[str, str]:
         """Return the proxies that apply to ``url``: one entry or none."""
+        if not self.network.proxies:
+            return {}
         parts = urlsplit(url)
         proxy = self.network.proxies.get(parts.scheme) or self.network.proxies.get("all")
         if not proxy or bypasses_proxy(parts.netloc, self.network.no_proxy, origin(parts)[2]):

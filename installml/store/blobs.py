@@ -48,7 +48,10 @@ class BlobFolder:
     def __init__(self, root: Path, ingest: Path, host: Host | None = None, unsynced: Unsynced | None = None) -> None:
         self.root = root
         self.ingest_folder = ingest
+        self._ingest_name = str(ingest)
         self._folders = {algorithm: root / "blobs" / algorithm for algorithm in ("sha256", "sha512")}
+        # With thousands of small files, putting a Path together takes longer than what is asked of it
+        self._names = {algorithm: str(folder) for algorithm, folder in self._folders.items()}
         self._host = host or Host()
         self.partials = Partials(ingest, self._host)
         self._unsynced = unsynced
@@ -59,16 +62,16 @@ class BlobFolder:
 
     def exists(self, descriptor: Descriptor) -> bool:
         """Return whether the content is there; marks it as wanted, so that a collection that runs now keeps it."""
-        path = self.path(descriptor.digest)
+        path = f"{self._names[descriptor.digest.algorithm]}/{descriptor.digest.hex}"
         try:
-            if path.stat().st_size != descriptor.size:
+            if os.stat(path).st_size != descriptor.size:  # noqa: PTH116  # see _names
                 return False
             os.utime(path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
             if error.errno not in _MAY_NOT_MARK:
-                raise StoreUnusable(f"{error.strerror}: {path}", subject=str(path)) from error
+                raise StoreUnusable(f"{error.strerror}: {path}", subject=path) from error
         return True
 
     @contextlib.contextmanager
@@ -113,7 +116,7 @@ class BlobFolder:
         if self.exists(descriptor):
             return
         reader = VerifyingReader.over(content, descriptor.digest, descriptor.size, "the source")
-        with self.staging(descriptor.digest.short) as (staging, write):
+        with self._staged(descriptor.digest.short) as (staging, write):
             while block := reader.read(CHUNK):
                 write(block)
             self._publish(staging, descriptor.digest)
@@ -124,7 +127,7 @@ class BlobFolder:
         Returns:
             Its digest and size.
         """
-        with self.staging("new") as (staging, write):
+        with self._staged("new") as (staging, write):
             digest, size = hash_stream(content, write)
             self._publish(staging, digest)
         return digest, size
@@ -183,29 +186,38 @@ class BlobFolder:
     @contextlib.contextmanager
     def staging(self, label: str) -> Iterator[tuple[Path, Callable[[bytes], None]]]:
         """Yield a fresh file of ours and a way to write to it; it is removed unless it was moved away."""
-        path = self.ingest_folder / f"{label}.{unique_suffix()}"
+        with self._staged(label) as (path, write):
+            yield Path(path), write
+            Path(path).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _staged(self, label: str) -> Iterator[tuple[str, Callable[[bytes], None]]]:
+        """Yield a fresh file of ours and a way to write to it; the block moves it away, or fails and it is removed."""
+        path = f"{self._ingest_name}/{label}.{unique_suffix()}"
         with disk_errors(path):
             handle = in_folder(self.ingest_folder, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+        def write(block: bytes) -> None:
+            with disk_errors(path):
+                written = os.write(handle, block)
+                while written < len(block):
+                    written += os.write(handle, memoryview(block)[written:])
+
         try:
-            with os.fdopen(handle, "wb", buffering=0) as file:
-
-                def write(block: bytes) -> None:
-                    with disk_errors(path):
-                        view = memoryview(block)
-                        while view:
-                            view = view[file.write(view) :]
-
-                yield path, write
+            yield path, write
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise
         finally:
-            path.unlink(missing_ok=True)
+            os.close(handle)
 
-    def _publish(self, staging: Path, digest: Digest) -> None:
+    def _publish(self, staging: Path | str, digest: Digest) -> None:
         """Make a finished file visible, read-only; a power cut may damage it unless it is listed or fsynced."""
         listed = self._unsynced is not None and self._unsynced.note(digest, self.path)
         with disk_errors(staging):
             if not listed:
                 _fsync(staging)
-            staging.chmod(0o444)
+            os.chmod(staging, 0o444)  # noqa: PTH101  # see _names
         link_whole(staging, self.path(digest), durable=not listed)
 
     def check(self, digest: Digest, *, quarantine: bool = False) -> str:
@@ -308,7 +320,7 @@ def _wrong(file: Readable, digest: Digest, size: int, origin: str) -> str:
     return ""
 
 
-def _fsync(path: Path) -> None:
+def _fsync(path: Path | str) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

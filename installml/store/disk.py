@@ -78,6 +78,7 @@ class DiskStore:
     def __init__(self, root: Path, *, clock: Callable[[], float] = time.time, host: Host | None = None) -> None:
         self.root = root
         self.clock = clock
+        self._mark = f"{root}/oci-layout"
         self.host = host or Host(clock=clock)
         self.unsynced = Unsynced(root / "state" / "unsynced", self.host)
         self.blobs = BlobFolder(root, root / "ingest", self.host, self.unsynced)
@@ -94,10 +95,9 @@ class DiskStore:
         Raises:
             StoreUnusable: The place is a file, read-only, or not ours.
         """
-        mark = self.root / "oci-layout"
-        if not mark.exists():
+        if not os.path.exists(self._mark):  # noqa: PTH110  # before each blob: a Path takes longer than the question
             make_folder(self.root)
-            self.write(mark, LAYOUT_MARK)
+            self.write(Path(self._mark), LAYOUT_MARK)
 
     def write(self, path: Path, data: bytes) -> None:
         """Make ``path`` hold exactly ``data``; what a killed process leaves of it lies where a collection looks."""

@@ -248,8 +248,12 @@ def _copy_in_kernel(source: int, source_offset: int, target: int, target_offset:
 
 def unique_suffix() -> str:
     """Return a name part that no other process, host or call uses."""
-    host = "".join(c for c in socket.gethostname() if c.isalnum())[:20] or "host"
-    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{_host_name()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@functools.cache
+def _host_name() -> str:
+    return "".join(c for c in socket.gethostname() if c.isalnum())[:20] or "host"
 
 
 def make_folder(path: Path) -> Path:
@@ -317,7 +321,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644, via: Path | None 
             raise
 
 
-def link_whole(staging: Path, path: Path, *, durable: bool = True) -> None:
+def link_whole(staging: Path | str, path: Path, *, durable: bool = True) -> None:
     """Move the finished file ``staging`` to ``path``; readers see all of it or nothing.
 
     Args:
@@ -326,7 +330,7 @@ def link_whole(staging: Path, path: Path, *, durable: bool = True) -> None:
         durable: Whether the new name must survive a power cut that comes right afterwards.
     """
     with disk_errors(path):
-        in_folder(path.parent, lambda: staging.replace(path))
+        in_folder(path.parent, lambda: os.replace(staging, path))  # noqa: PTH105  # either may be a string
     if durable:
         fsync_folder(path.parent)
 

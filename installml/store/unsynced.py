@@ -61,7 +61,7 @@ class Unsynced:
             own = self._list(path_of)
             with disk_errors(own):
                 try:
-                    os.close(os.open(own / name, os.O_WRONLY | os.O_CREAT, 0o666))
+                    os.close(os.open(f"{own}/{name}", os.O_WRONLY | os.O_CREAT, 0o666))
                     break
                 except FileNotFoundError:  # somebody has settled all of it and removed the empty list
                     if last:

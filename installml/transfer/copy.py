@@ -38,7 +38,7 @@ from ..store.verified import open_verified, read_verified
 from .delta import Delta, spared
 from .download import Cancelled, Store, Tuning, title
 from .rate import Rate
-from .upload import send_file
+from .upload import file_sender
 
 __all__ = ["Cancelled", "Copied", "copy"]
 
@@ -168,6 +168,10 @@ class _Mover:
         self._wanted = wanted
         self._stop = threading.Event()
         self._walked: set[Digest] = set()
+        # Looked at once: to ask an object for all methods of a protocol costs more than some of the methods.
+        self._supposer = destination if isinstance(destination, Supposer) else None
+        self._mounter = destination if isinstance(destination, Mounter) else None
+        self._send_file = file_sender(source, destination)
 
     def walk(self, root: Descriptor, depth: int = 0, tag: str = "") -> None:
         """Move everything below ``root`` and then ``root`` itself; what several indexes share is walked once.
@@ -265,7 +269,7 @@ class _Mover:
             self._send(blob)
 
     def _there(self, blob: Descriptor) -> bool:
-        if isinstance(self._destination, Supposer) and self._destination.supposes_missing(blob):
+        if self._supposer is not None and self._supposer.supposes_missing(blob):
             return False
         return self._destination.exists(blob)
 
@@ -282,7 +286,7 @@ class _Mover:
     def _push(self, descriptor: Descriptor, data: bytes | None, tag: str) -> None:
         """Send one blob; a connection that breaks on the way is made anew, and the blob begins again."""
         passing, resumed = partial(self._passing, descriptor.digest), partial(self._resumed, descriptor)
-        if data is None and send_file(self._source, self._destination, descriptor, passing, resumed):
+        if data is None and self._send_file is not None and self._send_file(descriptor, passing, resumed):
             return
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -299,7 +303,7 @@ class _Mover:
                 return
 
     def _mount(self, blob: Descriptor) -> bool:
-        return isinstance(self._destination, Mounter) and self._destination.mount(blob, self._source)
+        return self._mounter is not None and self._mounter.mount(blob, self._source)
 
     def _open(self, descriptor: Descriptor, data: bytes | None) -> AbstractContextManager[VerifyingReader]:
         counted = partial(_Counted, partial(self._progress, descriptor.digest), self._stop)

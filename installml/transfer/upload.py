@@ -20,7 +20,7 @@ from ..events import BlobDone, BlobProgress, BlobStarted, Listener, Phase, ignor
 from ..spec.descriptor import Descriptor
 from ..store.protocol import FilePusher, FileSource, Unwanted
 
-__all__ = ["Proved", "StreamPusher", "Streams", "send_file"]
+__all__ = ["Proved", "StreamPusher", "Streams", "file_sender"]
 
 WORTH_STREAMING = 8 << 20
 """Bytes of the smallest file that is sent while it is hashed; a smaller one is hashed before a session is open."""
@@ -66,37 +66,32 @@ class Proved(Protocol):
         ...
 
 
-def send_file(
-    source: object,
-    destination: object,
-    descriptor: Descriptor,
-    report: Callable[[int], None],
-    already: Callable[[int], None] = lambda _: None,
-) -> bool:
-    """Send a blob from its file.
+FileSender = Callable[[Descriptor, Callable[[int], None], Callable[[int], None]], bool]
+"""Sends a blob from its file. Given the blob, and ``report`` and ``already`` of ``FilePusher.push_file``; returns
+whether it was sent: a blob that has no file goes as a stream. Raises SourceChanged when the file changed meanwhile, and
+what the destination's ``push`` raises."""
+
+
+def file_sender(source: object, destination: object) -> FileSender | None:
+    """Return what sends blobs of ``source`` from their files; None when one of the two has nothing to do with files.
 
     Args:
-        source: Where it is.
-        destination: Where it shall be.
-        descriptor: The blob.
-        report: As ``FilePusher.push_file``.
-        already: As ``FilePusher.push_file``.
-
-    Returns:
-        Whether it was sent; when not, one of the two has nothing to do with files, and it goes as a stream.
-
-    Raises:
-        SourceChanged: The file changed meanwhile.
-        InstallMLError: As ``destination.push``.
+        source: Where they are.
+        destination: Where they shall be.
     """
     if not isinstance(source, FileSource) or not isinstance(destination, FilePusher):
-        return False
-    with source.open_file(descriptor) as file:
-        if file is None:
-            return False
-        proved = isinstance(source, Proved) and source.proved(descriptor, file)
-        destination.push_file(descriptor, file, report, proved=proved, already=already)
-    return True
+        return None
+    memory = source if isinstance(source, Proved) else None
+
+    def send(descriptor: Descriptor, report: Callable[[int], None], already: Callable[[int], None]) -> bool:
+        with source.open_file(descriptor) as file:
+            if file is None:
+                return False
+            proved = memory is not None and memory.proved(descriptor, file)
+            destination.push_file(descriptor, file, report, proved=proved, already=already)
+        return True
+
+    return send
 
 
 class _Stopped(Exception):
