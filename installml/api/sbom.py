@@ -110,7 +110,7 @@ def facts_of(reference: str | Found, session: Session) -> Facts:
     """
     if isinstance(reference, str) and is_folder(reference):
         built = made(folder_of(reference), session)
-        place = Reference(LOCAL, built.recipe.name)
+        place = Reference(LOCAL, built.recipe.name, built.tag)
         return gather(read_package(built.manifest, reference), built.root.digest, built, place)
     found = find(reference, session) if isinstance(reference, str) else reference
     return gather(found.package(), found.descriptor.digest, found.source, found.reference)

@@ -233,7 +233,7 @@ def _config(reader: _Reader) -> dict[str, Any]:
     """Return what ModelPack's config says (model-spec "docs/config.md"), each key in its own spelling."""
     config = reader.package.manifest.config
     value = reader.blob(config, "the config", MAX_CONFIG, lambda data: parse_json(data, "the config"))
-    root = Node(value or {}, "the config")
+    root = Node({} if value is None else value, "the config")
     keys = root.mapping(("descriptor", "config"), open_=True)
     about = keys["descriptor"].mapping((*_ABOUT, "authors", "licenses", "datasetsURL"), open_=True)
     model = keys["config"].mapping((*_MODEL, "capabilities"), open_=True)

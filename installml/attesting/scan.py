@@ -36,6 +36,9 @@ class Found:
         detail: What stands there.
         offset: Byte in the file, or None.
         inner: Member inside a container, or empty.
+
+    Raises:
+        ValueError: A severity that no policy knows.
     """
 
     rule: str
@@ -44,6 +47,10 @@ class Found:
     detail: str = ""
     offset: int | None = None
     inner: str = ""
+
+    def __post_init__(self) -> None:
+        if self.severity not in SEVERITIES:
+            raise ValueError(f"{self.severity!r} is no severity; it is one of {', '.join(SEVERITIES)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return its value in the predicate; text out of files is made printable and cut."""
@@ -99,9 +106,6 @@ def scan_predicate(
         files: Number of files that were looked at.
         skipped: Number of files that could not be.
         suppressed: Findings that do not count, with the reason.
-
-    Raises:
-        ValueError: A severity that no policy knows.
     """
     ordered = sorted(findings, key=_order)
     hidden = sorted(suppressed, key=lambda one: _order(one.found))
