@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from installml.scanning import configs, gguf, onnx, programs, safetensors, savedmodel, secrets, templates, walk
+from installml.scanning import configs, gguf, onnx, pickles, programs, safetensors, savedmodel, secrets, templates, walk
 from installml.scanning.finding import Rule, Scanner
 
 __all__ = ["RULES", "SCANNERS"]
 
 #: All that claim a file scan it; the order is that of the findings.
 SCANNERS: tuple[Scanner, ...] = (
+    pickles.PICKLES,
     safetensors.SAFETENSORS,
     gguf.GGUF,
     onnx.ONNX,
@@ -30,6 +31,6 @@ SCANNERS: tuple[Scanner, ...] = (
 #: Every rule by its id. A module that scans adds its `RULES` here.
 RULES: Mapping[str, Rule] = {
     rule.id: rule
-    for module in (walk, safetensors, gguf, onnx, savedmodel, templates, configs, programs, secrets)
+    for module in (walk, pickles, safetensors, gguf, onnx, savedmodel, templates, configs, programs, secrets)
     for rule in module.RULES
 }
