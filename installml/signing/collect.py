@@ -63,13 +63,15 @@ def collect(
 
 
 def _settles(found: Signed | Unproved, subject: Descriptor, proofs: Proofs) -> bool:
-    """Return whether a question for the classic form can be spared: a key that is known here has signed in the present one.
+    """Return whether it spares asking for the classic form: a key that is known here has signed in the present one.
 
     Whatever else there is must not hide a classic signature: anybody may attach a bundle by a key that nobody knows.
     """
-    known = {KeySigner(key.fingerprint) for key in proofs.keys}
-    plain = isinstance(found, Signed) and found.predicate_type == COSIGN_SIGN and subject.digest in found.subjects
-    return plain and found.signer in known
+    if isinstance(found, Unproved) or found.predicate_type != COSIGN_SIGN:
+        return False
+    known = {key.fingerprint for key in proofs.keys}
+    by_known = isinstance(found.signer, KeySigner) and found.signer.fingerprint in known
+    return by_known and subject.digest in found.subjects
 
 
 def _chosen(place: EvidencePlace, subject: Descriptor, only: frozenset[str]) -> list[Descriptor]:
