@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ..digest import Digest
 from ..packing.formats.model import printable
+from ..scanning.finding import Finding, Rule
+from ..spec.canonical import canonical
 from ..trust.policy import SEVERITIES
 from ..trust.statement import SCAN
 
-__all__ = ["PREDICATE_TYPE", "Found", "Suppressed", "scan_predicate"]
+__all__ = ["PREDICATE_TYPE", "Found", "Suppressed", "found", "rules_version", "scan_predicate"]
 
 PREDICATE_TYPE = SCAN
 MAX_FINDINGS = 1000
@@ -84,6 +87,16 @@ class Suppressed:
         """Return its value in the predicate."""
         about = {"reason": _short(self.reason, 1000), "by": _short(self.by, 300), "expires": _short(self.expires, 64)}
         return {**self.found.to_json(), "suppressed": {key: text for key, text in about.items() if text}}
+
+
+def found(finding: Finding) -> Found:
+    """Return a scanner's finding as it stands in a predicate."""
+    return Found(finding.rule.id, finding.severity.name, finding.path, finding.detail, finding.offset, finding.inner)
+
+
+def rules_version(rules: Iterable[Rule]) -> str:
+    """Return what names a set of rules: it changes when a rule comes, goes or gets another severity."""
+    return Digest.of(canonical(sorted([rule.id, rule.severity.name] for rule in rules))).short
 
 
 def scan_predicate(

@@ -17,7 +17,7 @@ MODULES = sorted(path for path in ROOT.rglob("*.py"))
 PURE = [
     ROOT / "reference.py", ROOT / "digest.py", ROOT / "events.py", *sorted((ROOT / "spec").glob("*.py")),
     ROOT / "machines" / "machine.py", ROOT / "machines" / "match.py", ROOT / "serving" / "plan.py",
-    ROOT / "serving" / "check.py",
+    ROOT / "serving" / "check.py", *sorted((ROOT / "attesting").glob("*.py")),
 ]  # fmt: skip
 
 

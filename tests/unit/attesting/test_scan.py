@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from installml.attesting.scan import MAX_FINDINGS, Found, Suppressed, scan_predicate
+from installml.attesting.scan import MAX_FINDINGS, Found, Suppressed, found, rules_version, scan_predicate
+from installml.scanning.finding import Finding, Rule, Severity
 from installml.spec.canonical import canonical
 from installml.trust.policy import SEVERITIES, NoWorseThan
 
@@ -88,3 +89,23 @@ def test_text_out_of_files_cannot_break_it(severity: str, path: str, detail: str
     predicate = made(Found("x", severity, path, detail, inner=inner))
     assert list(CHECK.iter_errors(predicate)) == []
     assert "\x1b" not in canonical(predicate).decode()
+
+
+RULE = Rule("pickle-unknown-import", Severity.high, "unknown import", "why", "what to do")
+
+
+def test_a_scanners_finding_keeps_its_place() -> None:
+    finding = Finding(RULE, "model.pkl", "it imports os.system", offset=17, inner="data.pkl")
+    assert found(finding) == HIGH
+
+
+def test_policies_and_scanners_have_the_same_severities() -> None:
+    assert tuple(severity.name for severity in sorted(Severity)) == SEVERITIES
+
+
+def test_the_rules_have_another_version_when_one_of_them_changes() -> None:
+    milder = Rule(RULE.id, Severity.low, RULE.title, RULE.explanation, RULE.advice)
+    worded = Rule(RULE.id, RULE.severity, "another title", RULE.explanation, RULE.advice)
+    assert rules_version([RULE]) != rules_version([milder])
+    assert rules_version([RULE]) != rules_version([])
+    assert rules_version([RULE]) == rules_version([worded])
