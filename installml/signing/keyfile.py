@@ -15,7 +15,6 @@ import binascii
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +30,7 @@ from ..trust.errors import EvidenceInvalid, KeyInvalid
 from ..trust.keys import MAX_KEY, KeyKind, PublicKey
 from .der import Element, integer, octets, oid, read_der, sequence
 from .errors import PassphraseRefused
+from .secret import Ask, Secret
 
 __all__ = ["COSIGN_LABELS", "Ask", "PrivateKey", "Secret", "is_locked", "read_private", "write_cosign", "write_pkcs8"]
 
@@ -50,38 +50,6 @@ _COSIGN_N, _COSIGN_R, _COSIGN_P = 1 << 16, 8, 1  # what cosign writes; it refuse
 _MOST_MEMORY = 512 << 20  # bytes that scrypt may take: 128 * N * r
 _MOST_WORK = 1 << 23  # N * r * p; cosign's is 2**19, which is a quarter of a second
 _MOST_ROUNDS = 10_000_000  # of PBKDF2: some seconds
-
-
-class Secret:
-    """A passphrase that no representation, log or traceback shows."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> bytes:
-        """Return it as UTF-8."""
-        return self._text.encode("utf-8", "surrogateescape")
-
-    def __len__(self) -> int:
-        return len(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and secrets.compare_digest(self.reveal(), other.reveal())
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        return "Secret(...)"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a secret is not stored")
-
-
-Ask = Callable[[str], Secret]
-"""Given what is wanted ("Passphrase of acme"), returns it; called only where it is needed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,7 +243,7 @@ def _loaded(der: bytes, origin: str, secret: Secret | None = None) -> PrivateKey
     try:
         key = serialization.load_der_private_key(der, secret.reveal() if secret is not None else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        if secret is not None and isinstance(error, ValueError):  # one wrong passphrase in 256 pads well
+        if secret is not None and not isinstance(error, UnsupportedAlgorithm):  # one wrong one in 256 pads well
             raise _wrong(origin) from None
         raise KeyInvalid(f"{origin} is not a private key that can be read", subject=origin) from None
     if PublicKey.of_key(key.public_key(), origin).kind is KeyKind.ED25519:

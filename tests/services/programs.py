@@ -125,6 +125,7 @@ TOOLS: Mapping[str, GoTool | DebianTool | PythonTool | FoundTool] = {
     for each in (
         DebianTool("distribution2", "docker-registry", "docker-registry", unpack=True),
         DebianTool("skopeo", "skopeo", "skopeo"),
+        DebianTool("softhsm", "softhsm2", "softhsm2-util"),
         DebianTool("btrfs", "btrfs-progs", "mkfs.btrfs"),
         DebianTool("xfs", "xfsprogs", "mkfs.xfs"),
         PythonTool("oras-py", "oras", "0.2.43"),
