@@ -45,6 +45,7 @@ class Body:
         plain = isinstance(self._answer, http.client.HTTPResponse) and not self._answer.chunked
         self._stream = stream if plain and isinstance(stream, io.BufferedReader) else None
         self._socket: Any = getattr(getattr(stream, "raw", None), "_sock", None)
+        self._ahead: int = getattr(self._answer, "ahead", 0)
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill ``buffer`` from its front; return how many bytes came, 0 only at the end of the body.
@@ -72,8 +73,11 @@ class Body:
         filled, until = 0, self._clock() + _LINGER
         try:
             while filled < wanted:
-                # readinto1: one read of the socket, straight into the buffer once the answer's head is used up
-                count = stream.readinto1(buffer[filled:wanted])
+                # readinto1: one read of the socket, straight into the buffer once what came with the head is used up;
+                # that is taken by itself, because a failure of the read behind it would lose it
+                stop = min(wanted, filled + self._ahead) if self._ahead else wanted
+                count = stream.readinto1(buffer[filled:stop])
+                self._ahead = max(0, self._ahead - count)
                 if not count:
                     self._ended(left)
                     break

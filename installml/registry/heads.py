@@ -57,8 +57,14 @@ class Fields(Mapping[str, str]):
 
 
 class Answer(http.client.HTTPResponse):
-    """``http.client``'s answer, its head read by the rules of this module."""
+    """``http.client``'s answer, its head read by the rules of this module.
 
+    Attributes:
+        fields: The header fields.
+        ahead: Bytes of the body that came with the head, as far as that is known.
+    """
+
+    ahead = 0
     status: int
     version: int
     length: int | None
@@ -74,7 +80,7 @@ class Answer(http.client.HTTPResponse):
             ConnectionResetError: The connection ended before it was whole.
         """
         for _ in range(_INTERIM):
-            lines = _lines(self.fp)
+            lines, self.ahead = _lines(self.fp)
             minor, status = _status(lines[0])
             fields = _fields(lines)
             if not 100 <= status < 200:
@@ -115,19 +121,19 @@ class Answer(http.client.HTTPResponse):
         return self.version == 11 or "keep-alive" in options
 
 
-def _lines(stream: BufferedReader) -> list[str]:
-    """Return the lines of one head, the empty one at its end left out."""
+def _lines(stream: BufferedReader) -> tuple[list[str], int]:
+    """Return the lines of one head, the empty one at its end left out, and how much is known to be behind it."""
     ready = stream.peek()
     end = ready.find(b"\r\n\r\n")
     if 0 < end < _LINE and ready.count(b"\n", 0, end) == ready.count(b"\r\n", 0, end):
         stream.read(end + 4)  # the usual case: it is all there already
-        return _capped(ready[:end].decode("latin-1").split("\r\n"))
+        return _capped(ready[:end].decode("latin-1").split("\r\n")), len(ready) - end - 4
     lines, room = list[str](), _HEAD
     while line := _line(stream, room):
         lines.append(line)
         room -= len(line)
         _capped(lines)
-    return lines or [""]
+    return lines or [""], 0
 
 
 def _capped(lines: list[str]) -> list[str]:

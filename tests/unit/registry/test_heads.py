@@ -6,6 +6,9 @@ import io
 
 import pytest
 
+from installml.registry.body import Body
+from installml.registry.errors import TimedOut
+from installml.registry.exchange import Received
 from installml.registry.heads import Answer, HeadInvalid
 
 
@@ -131,3 +134,36 @@ def test_a_head_without_end_is_not_read_to_its_end(lines: list[str]) -> None:
 def test_announcements_without_end_are_not_waited_for() -> None:
     with pytest.raises(HeadInvalid):
         Answer(Wire(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)).begin()  # type: ignore[arg-type]
+
+
+class Stalling(io.RawIOBase):
+    """Gives everything at once, and then fails."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._data = data
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._data:
+            raise TimeoutError
+        count, self._data = len(self._data), b""
+        buffer[:count] = DATA
+        return count
+
+
+DATA = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nhello"
+
+
+def test_what_came_with_the_head_is_kept_when_nothing_more_comes() -> None:
+    wire = Wire(b"")
+    wire.stream = io.BufferedReader(Stalling(DATA))
+    answer = Answer(wire)  # type: ignore[arg-type]
+    answer.begin()
+    body = Body(Received(None, None, answer), lambda _: TimedOut("late"), lambda: 0.0)
+    buffer = memoryview(bytearray(1 << 20))
+    assert bytes(buffer[: body.readinto(buffer)]) == b"hello"
+    with pytest.raises(TimedOut):
+        body.readinto(buffer)
