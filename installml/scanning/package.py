@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from installml.errors import FormatError
+from installml.packing.formats.documents import mapping, parse_yaml, text
 from installml.scanning import advisories, licences, onnx
 from installml.scanning.advisories import Advisories
 from installml.scanning.finding import Budget, Content, Exhausted, Finding, Limits, Report, Rule, Scanner, Unreadable
 from installml.scanning.walk import scan_files
+from installml.spec.media import RECIPE_NAME
 
 __all__ = ["Context", "scan_package"]
 
 _MAX_LOCK = 16 << 20
+_MAX_RECIPE = 512 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class _Notes:
     limits: Limits
     external: dict[str, list[onnx.External]] = field(default_factory=dict)
     card: tuple[str, str, tuple[str, ...]] | None = None
+    stated: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     def listening(self, files: Iterable[tuple[str, Content]]) -> Iterator[tuple[str, Content]]:
@@ -96,7 +101,7 @@ class _Notes:
             # Back here the file has been scanned, and is still open.
             try:
                 self._look(path, content)
-            except (Unreadable, Exhausted, OSError):
+            except (Unreadable, Exhausted, FormatError, OSError):
                 continue  # the scan itself has told
 
     def _look(self, path: str, content: Content) -> None:
@@ -107,6 +112,9 @@ class _Notes:
             found = licences.read_card(content, path)
             if found is not None:
                 self.card = (path, *found)
+        elif path == RECIPE_NAME:
+            facts = mapping(parse_yaml(content.read_at(0, _MAX_RECIPE), path))
+            self.stated = text(facts.get("license"))
         elif name in advisories.LOCKS and self.context.advisories is not None:
             self._lock(path, name, content, self.context.advisories)
 
@@ -119,6 +127,6 @@ class _Notes:
         self.findings.extend(advisories.check_pins(pins, known, path))
 
     def about_licences(self) -> Iterator[Finding]:
-        path, licence, bases = self.card or ("README.md", "", ())
+        path, licence, bases = self.card or (RECIPE_NAME if self.stated else ".", "", ())
         named = dict.fromkeys(bases, "") | dict(self.context.bases)
-        yield from licences.check_licence(self.context.licence or licence, named, path)
+        yield from licences.check_licence(self.context.licence or self.stated or licence, named, path)

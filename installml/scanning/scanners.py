@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from installml.scanning import configs, gguf, onnx, pickles, programs, safetensors, savedmodel, secrets, templates, walk
+from installml.scanning import (
+    advisories,
+    configs,
+    gguf,
+    licences,
+    onnx,
+    opinions,
+    pickles,
+    programs,
+    safetensors,
+    savedmodel,
+    secrets,
+    templates,
+    walk,
+)
 from installml.scanning.finding import Rule, Scanner
 
 __all__ = ["RULES", "SCANNERS"]
@@ -28,9 +42,22 @@ SCANNERS: tuple[Scanner, ...] = (
     secrets.SECRETS,
 )
 
-#: Every rule by its id. A module that scans adds its `RULES` here.
-RULES: Mapping[str, Rule] = {
-    rule.id: rule
-    for module in (walk, pickles, safetensors, gguf, onnx, savedmodel, templates, configs, programs, secrets)
-    for rule in module.RULES
-}
+#: Everything that has rules.
+_MODULES = (
+    walk,
+    pickles,
+    safetensors,
+    gguf,
+    onnx,
+    savedmodel,
+    templates,
+    configs,
+    programs,
+    secrets,
+    licences,
+    advisories,
+    opinions,
+)
+
+#: Every rule by its id. A module that scans is added to `_MODULES`.
+RULES: Mapping[str, Rule] = {rule.id: rule for module in _MODULES for rule in module.RULES}
