@@ -15,19 +15,20 @@ from ..store.installed import Record
 from ..transfer.delta import Fetch, fetch_needed
 from .index import known_indexes
 from .places import Found, find
-from .results import FileInfo, InfoResult, ListEntry, ListResult, PartialFiles, UpdateInfo
+from .results import AttestationInfo, FileInfo, InfoResult, ListEntry, ListResult, PartialFiles, UpdateInfo
 from .session import AMBIENT, Session
 from .subset import here_in_part, installed_in_part
 
 __all__ = ["info", "list_"]
 
 
-def info(reference: str, *, from_: str = "", session: Session = AMBIENT) -> InfoResult:
+def info(reference: str, *, from_: str = "", attestations: bool = False, session: Session = AMBIENT) -> InfoResult:
     """Return what a package's manifest says.
 
     Args:
         reference: The package: the registry's answer, else the local store's.
         from_: Another version of it, or another package: also say how many bytes an update from there would fetch.
+        attestations: Also read what is signed about it: signatures, bills of materials, scans.
         session: Collaborators.
 
     Raises:
@@ -55,7 +56,14 @@ def info(reference: str, *, from_: str = "", session: Session = AMBIENT) -> Info
         update=_update(found, from_, session) if from_ else None,
         checkpoints=_checkpoints(package),
         partial=installed_in_part(package, here[0]) if here else here_in_part(package, found.descriptor, session),
+        attestations=_attestations(found, session) if attestations else None,
     )
+
+
+def _attestations(found: Found, session: Session) -> tuple[AttestationInfo, ...]:
+    from .attest import attestations_of  # it needs cryptography, which a plain look does not
+
+    return attestations_of(found, session)
 
 
 def _checkpoints(package: Package) -> tuple[str, ...]:

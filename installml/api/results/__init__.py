@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from .form import Result, to_json
 
 if TYPE_CHECKING:
-    from .attesting import SbomResult
+    from .attesting import AttestationInfo, AttestResult, SbomResult
     from .indexes import IndexResult
+    from .keys import KeyExportResult, KeyInfo, KeyListResult, KeyResult, KeyRotateResult
     from .machine import (
         CacheUsage,
         CacheVerification,
@@ -52,8 +53,11 @@ if TYPE_CHECKING:
         TestResult,
         Transfer,
     )
+    from .scanning import HiddenFinding, ScanFinding, ScanResult
 
 __all__ = [
+    "AttestResult",
+    "AttestationInfo",
     "BuildResult",
     "CacheUsage",
     "CacheVerification",
@@ -68,10 +72,16 @@ __all__ = [
     "ExportResult",
     "FileInfo",
     "HardwareReport",
+    "HiddenFinding",
     "IndexResult",
     "InfoResult",
     "InitResult",
     "InstallResult",
+    "KeyExportResult",
+    "KeyInfo",
+    "KeyListResult",
+    "KeyResult",
+    "KeyRotateResult",
     "ListEntry",
     "ListResult",
     "LoginResult",
@@ -85,6 +95,8 @@ __all__ = [
     "Result",
     "RunningServer",
     "SbomResult",
+    "ScanFinding",
+    "ScanResult",
     "ServerList",
     "SettingValue",
     "SettingsResult",
@@ -110,9 +122,11 @@ _MODULES = {
         "UninstallResult",
     ),
     "indexes": ("IndexResult",),
-    "attesting": ("SbomResult",),
+    "keys": ("KeyExportResult", "KeyInfo", "KeyListResult", "KeyResult", "KeyRotateResult"),
+    "attesting": ("AttestResult", "AttestationInfo", "SbomResult"),
     "registries": ("LoginResult", "RemoveResult", "TagResult", "TagsResult"),
     "packages": ("FileInfo", "InfoResult", "InitResult", "ListEntry", "ListResult", "UpdateInfo"),
+    "scanning": ("HiddenFinding", "ScanFinding", "ScanResult"),
     "running": (
         "DemoDigit",
         "DemoResult",

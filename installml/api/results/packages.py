@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...digest import Digest
 from ...reference import Reference
+from .attesting import AttestationInfo
 from .form import Result
 from .moving import PartialFiles
 
@@ -80,6 +81,7 @@ class InfoResult(Result):
         update: With ``--from``: what an update would fetch.
         checkpoints: Names that ``--checkpoint`` takes.
         partial: Which files are here (installed, or else in the local store) where some were left out.
+        attestations: With ``--attestations``: what was signed about it; null when nobody asked.
     """
 
     reference: Reference
@@ -98,6 +100,7 @@ class InfoResult(Result):
     update: UpdateInfo | None = None
     checkpoints: tuple[str, ...] = ()
     partial: PartialFiles | None = None
+    attestations: tuple[AttestationInfo, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

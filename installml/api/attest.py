@@ -1,0 +1,183 @@
+"""``attest``: what somebody says about a package, signed and attached to it; and what has been said so far.
+
+Nothing is decided here: whether an attestation counts is for ``trust.decide``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..attesting.predicate import MAX_PREDICATE, predicate_type, read_predicate
+from ..errors import UsageError
+from ..events import Phase
+from ..signing.attach import attach_bundle
+from ..signing.collect import collect
+from ..signing.keyring import KeyRing
+from ..signing.proof import Proofs
+from ..signing.secret import Ask, ask_nobody
+from ..signing.signers import Signer, open_signer
+from ..spec.manifest import Manifest
+from ..spec.package import read_package
+from ..store.protocol import Destination
+from ..trust.bundle import Bundle, KeyHint
+from ..trust.claims import annotations_of
+from ..trust.dsse import Envelope
+from ..trust.evidence import Claims, Signed, Unproved
+from ..trust.statement import Statement, Subject
+from .places import Found, find
+from .results import AttestationInfo, AttestResult
+from .session import AMBIENT, Session
+
+__all__ = ["attach_statement", "attest", "attestations_of", "key_ring"]
+
+
+def attest(
+    reference: str,
+    *,
+    predicate: str | Path | Mapping[str, Any],
+    type_: str,
+    key: str = "",
+    ask: Ask = ask_nobody,
+    session: Session = AMBIENT,
+) -> AttestResult:
+    """Sign a statement about a package and attach it to the package where it is.
+
+    Args:
+        reference: The package: the registry's, else the local store's.
+        predicate: What is said: a JSON object, or a file that holds one.
+        type_: What kind of statement it is: a URI, or ``sbom``, ``spdx``, ``provenance``, ``scan``.
+        key: Whose statement it is: name of a key of this machine, a key file, or the URI of a device or service; the
+            only key here when left out.
+        ask: Called for the key's passphrase.
+        session: Collaborators.
+
+    Returns:
+        What was attached.
+
+    Raises:
+        PredicateInvalid: There is no such type, or the predicate is none.
+        KeyNotFound: There is no such key, or several to choose from.
+        NotFound: Nobody has the package.
+        RegistryError: The registry does not take it.
+    """
+    kind = predicate_type(type_)
+    said = dict(predicate) if isinstance(predicate, Mapping) else _read(Path(predicate))
+    session.on_event(Phase("resolving", reference))
+    found = find(reference, session)
+    signer = open_signer(key, key_ring(session), ask)
+    session.on_event(Phase("attaching", str(found.reference)))
+    return attach_statement(found, kind, said, signer, session)
+
+
+def attach_statement(
+    found: Found, kind: str, predicate: Mapping[str, Any], signer: Signer, session: Session
+) -> AttestResult:
+    """Sign a statement about a package that was found, and attach it there.
+
+    It claims when it was made, so that policies can ask for a fresh one, and names no reference: what is said about a
+    digest stays true wherever the package is copied to.
+
+    Args:
+        found: The package.
+        kind: Predicate type, a URI.
+        predicate: What is said.
+        signer: Whoever says it.
+        session: Collaborators.
+    """
+    claims = Claims(created=int(session.clock()))
+    place = f"{found.reference.registry}/{found.reference.repository}"
+    subject = Subject(place, (found.descriptor.digest,), annotations_of(claims))
+    envelope = Envelope.signed(Statement((subject,), kind, predicate).to_bytes(), signer.sign)
+    bundle = Bundle(envelope, KeyHint(signer.public_key.hint))
+    with nullcontext() if found.remote else session.store.lease():
+        target: Destination = session.remote(found.reference) if found.remote else session.local(found.reference)
+        carrier, _ = attach_bundle(target, found.descriptor, bundle, signer.public_key)
+    return AttestResult(
+        reference=found.reference,
+        digest=found.descriptor.digest,
+        place=found.origin,
+        type=kind,
+        signer=signer.public_key.fingerprint,
+        attestation=carrier.digest,
+        size=len(envelope.payload),
+    )
+
+
+def key_ring(session: Session) -> KeyRing:
+    """Return the keys of this machine."""
+    return KeyRing(session.home / "trust" / "keys")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PREDICATE + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", subject=str(path)) from error
+    return read_predicate(data, str(path))
+
+
+def attestations_of(found: Found, session: Session) -> tuple[AttestationInfo, ...]:
+    """Return every signed statement that is attached to a package, and what only looks like one.
+
+    Args:
+        found: The package.
+        session: Collaborators.
+
+    Raises:
+        RegistryError: They could not be listed.
+    """
+    manifest = found.manifest
+    files = {}
+    if isinstance(manifest, Manifest):
+        package = read_package(manifest, str(found.reference))
+        files = {file.path: file.descriptor.digest for file in package.files if file.form == "raw"}
+    keys = tuple(entry.public for entry in key_ring(session).entries())
+    place = session.remote(found.reference) if found.remote else session.local(found.reference)
+    evidence = collect(place, found.descriptor, Proofs(found.descriptor.digest, keys, files=files))
+    named = {entry.public.fingerprint: entry.label for entry in key_ring(session).entries()}
+    told = [_proved(signed, named, found) for signed in evidence.signed]
+    told.sort(key=lambda one: (one.type, one.made, one.signer, str(one.source)))
+    return (*told, *map(_unproved, evidence.unproved))
+
+
+def _proved(signed: Signed, named: Mapping[str, str], found: Found) -> AttestationInfo:
+    about = found.descriptor.digest in signed.subjects
+    fingerprint = getattr(signed.signer, "fingerprint", "")
+    return AttestationInfo(
+        type=signed.predicate_type,
+        signer=str(signed.signer),
+        key=named.get(fingerprint, ""),
+        state="holds" if about else "about-another",
+        made=_time(signed.signed_at if signed.signed_at is not None else signed.claims.created),
+        source=signed.source,
+        summary=_summary(signed.predicate),
+        reason="" if about else "it is signed, and is not about this package",
+    )
+
+
+def _unproved(one: Unproved) -> AttestationInfo:
+    return AttestationInfo("", "", "", one.kind.value, "", one.source, "", one.reason)
+
+
+def _time(seconds: int | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _summary(predicate: Mapping[str, Any]) -> str:
+    """Return the one thing that somebody wants to know of a predicate, as far as it is of a kind that is known."""
+    worst, spec, graph = predicate.get("worst"), predicate.get("specVersion"), predicate.get("@graph")
+    builder = predicate.get("runDetails")
+    if isinstance(worst, str) and isinstance(predicate.get("findings"), list):
+        return f"worst finding: {worst[:20]}"
+    if isinstance(spec, str) and isinstance(predicate.get("components"), list):
+        return f"CycloneDX {spec[:10]}, {len(predicate['components'])} components"
+    if isinstance(graph, list):
+        return f"SPDX, {len(graph)} elements"
+    if isinstance(builder, Mapping) and isinstance(builder.get("builder"), Mapping):
+        return f"built by {str(builder['builder'].get('id', ''))[:200]}"
+    return ""
