@@ -205,7 +205,8 @@ class PickleScanner:
     def claims(self, head: bytes, name: str) -> bool:
         """Claim by name, unless the file is a container, and by a first byte that may begin a pickle."""
         named = name.endswith(_EXTENSIONS) and not is_container(head)
-        return named or (len(head) > 1 and head[0] in _FIRST_OPCODES)
+        # PK is also PERSID with the text "K..."; a zip is no pickle to any loader.
+        return named or (len(head) > 1 and head[0] in _FIRST_OPCODES and not head.startswith((b"PK\x03", b"PK\x05")))
 
     def scan(self, content: Content, visit: Visit) -> None:
         """Follow one pickle after another."""

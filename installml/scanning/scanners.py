@@ -8,7 +8,9 @@ from installml.scanning import (
     advisories,
     configs,
     gguf,
+    keras,
     licences,
+    npy,
     onnx,
     opinions,
     pickles,
@@ -16,8 +18,12 @@ from installml.scanning import (
     safetensors,
     savedmodel,
     secrets,
+    streams,
+    tars,
     templates,
+    torchscript,
     walk,
+    zips,
 )
 from installml.scanning.finding import Rule, Scanner
 
@@ -26,6 +32,14 @@ __all__ = ["RULES", "SCANNERS"]
 #: All that claim a file scan it; the order is that of the findings.
 SCANNERS: tuple[Scanner, ...] = (
     pickles.PICKLES,
+    zips.ZIPS,
+    tars.TARS,
+    streams.STREAMS,
+    streams.UNOPENED,
+    npy.NPY,
+    keras.KERAS_JSON,
+    keras.HDF5,
+    torchscript.TORCH_SCRIPT,
     safetensors.SAFETENSORS,
     gguf.GGUF,
     onnx.ONNX,
@@ -46,6 +60,11 @@ SCANNERS: tuple[Scanner, ...] = (
 _MODULES = (
     walk,
     pickles,
+    zips,
+    tars,
+    npy,
+    keras,
+    torchscript,
     safetensors,
     gguf,
     onnx,

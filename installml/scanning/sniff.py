@@ -68,9 +68,15 @@ def is_container(head: bytes) -> bool:
 
 
 def ends_as_zip(content: Content) -> bool:
-    """Say whether a zip's end record stands where readers look for it, whatever the file begins with."""
+    """Say whether a zip with members ends where a file ends, whatever the file begins with."""
     size = content.size
     start = max(0, size - _TAIL)
     tail = content.read_at(start, size - start)
     at = tail.rfind(END_RECORD)
-    return at >= 0 and len(tail) - at >= 22
+    if at < 0 or len(tail) - at < 22:
+        return False
+    members, directory = int.from_bytes(tail[at + 10 : at + 12], "little"), tail[at + 12 : at + 16]
+    begins = start + at - int.from_bytes(directory, "little")
+    # The zip64 records stand between the directory and the end record: 56 + 20 bytes.
+    places = (begins, begins - 76)
+    return members > 0 and any(place >= 0 and content.read_at(place, 4) == b"PK\x01\x02" for place in places)

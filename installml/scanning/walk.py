@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from installml.scanning.content import Expanded
 from installml.scanning.finding import (
     Budget,
     Content,
@@ -18,6 +19,7 @@ from installml.scanning.finding import (
     Severity,
     Unreadable,
 )
+from installml.scanning.sniff import END_RECORD, ends_as_zip
 
 __all__ = ["HEAD", "RULES", "printable", "scan_files"]
 
@@ -126,13 +128,18 @@ class _Visit:
             self._failed(error)
             return
         name = self.name.lower()
-        for scanner in self._scanners:
-            if scanner.claims(head, name):
-                self._tally.scanners[scanner.name] = None
-                try:
-                    scanner.scan(content, self)
-                except (Unreadable, Exhausted) as error:
-                    self._failed(error)
+        claims = [scanner for scanner in self._scanners if scanner.claims(head, name)]
+        if not isinstance(content, Expanded) and ends_as_zip(content):
+            # A zip is known by its end, whatever stands before it.
+            claims += [
+                scanner for scanner in self._scanners if scanner not in claims and scanner.claims(END_RECORD, "")
+            ]
+        for scanner in claims:
+            self._tally.scanners[scanner.name] = None
+            try:
+                scanner.scan(content, self)
+            except (Unreadable, Exhausted) as error:
+                self._failed(error)
 
     def _failed(self, error: Unreadable | Exhausted) -> None:
         if isinstance(error, Unreadable):
