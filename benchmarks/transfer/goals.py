@@ -183,13 +183,21 @@ def many_streams(results: Results, registry: str) -> tuple[float, str]:
 
 
 def under_cap(results: Results, registry: str) -> tuple[float, str]:
-    """Return our rate over the least of the link's and 16 times the cap."""
-    row = _row(results, "capped", registry, REFERENCE)
-    size = row.more("bytes") or 0.0
-    free = _row(results, "relay", registry, "curl")
-    link = (free.more("bytes") or 0.0) / free.wall
-    best = min(link, PER_STREAM * CAP)
-    return size / row.wall / best, f"{size / row.wall / 1e6:.0f} MB/s of {best / 1e6:.0f} MB/s"
+    """Return our rate over the least of the link's and 16 times the cap, with the large file.
+
+    The link is what the faster of curl and us gets through the same relay without the cap; what we ourselves get is
+    told beside it, because registry, relay and hashing share the machine's cores, and curl does not hash.
+    """
+    row = _row(results, "capped, large", registry, REFERENCE)
+    free = {peer: _rate(_row(results, "relay, large", registry, peer)) for peer in (REFERENCE, "curl")}
+    best, ours = min(max(free.values()), PER_STREAM * CAP), _rate(row)
+    words = f"{ours / 1e6:.0f} MB/s of {best / 1e6:.0f} MB/s; without the cap {free[REFERENCE] / 1e6:.0f} MB/s"
+    return ours / best, words
+
+
+def _rate(row: Row) -> float:
+    """Return the bytes on the wire a second, start of the program and all."""
+    return (row.more("bytes") or 0.0) / row.wall
 
 
 def largest(results: Results, registry: str) -> tuple[float, str]:

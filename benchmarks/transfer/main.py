@@ -163,6 +163,8 @@ def titles(size: int, files: int) -> dict[str, str]:
         "gigabit": f"{part} at 1 Gbit/s, 50 ms",
         "relay": f"{part} through the relay without a limit",
         "capped": f"{part} at 50 MB/s a connection",
+        "relay, large": f"{large} through the relay without a limit",
+        "capped, large": f"{large} at 50 MB/s a connection",
         "delayed": f"{part}, 100 ms and a window of 4 MiB a connection",
         "throttled": f"{part} from a server that throttles",
         "install": f"install of {large}, everything local",

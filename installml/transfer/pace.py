@@ -39,6 +39,9 @@ KEEP = 0.97
 """How much of the throughput fewer connections must reach to be kept: fewer cost less on both sides."""
 FALL = 0.6
 """Share of the usual throughput below which it has fallen clearly."""
+FULL = 0.8
+"""How much of what connections bring on average a trial with more must bring for each, so that the next follows at
+once."""
 WINDOWS = 2
 """Measurements that decide; at the start it is one, because the next step corrects it."""
 SHORTEST_TRIAL_WAIT = 2.0
@@ -186,6 +189,9 @@ class Pace:
         else:
             kept = rate > before * (GAIN if self._mode is _Mode.MORE else KEEP)
             wait = SHORTEST_TRIAL_WAIT if kept else min(LONGEST_TRIAL_WAIT, self._trial_wait * 2)
+            if self._mode is _Mode.MORE and self._refused_at is None and self.limit < self.cap:
+                share = (rate / before if before else 0.0) / (self.limit / limit)
+                wait = 0.0 if share >= FULL else wait  # all of them pay: there is more to be had
         if not kept:
             self._set(limit)
         self._usual = rate if kept else before

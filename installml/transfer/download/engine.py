@@ -74,7 +74,8 @@ class Download:
         self._connection = partial(Connection, places, self.schedule, Outcomes(places, self.schedule))
         self._bringers: list[threading.Thread] = []
         self._looked_at = self._window_at = self._grown_at = self._tuning.clock()
-        self._window_bytes = 0
+        self._window_bytes = self._hashed = 0
+        self._waited = False
         self._number = 0  # connections that the window is about
         self._served: set[threading.Thread | None] | None = set()  # of these; None when all were
 
@@ -176,18 +177,24 @@ class Download:
         self._window_at, self._window_bytes = now, self.schedule.received
         self.schedule.slack = False
         self._hashing.look()
+        self._hashed, self._waited = 0, False
 
     def _measure(self, now: float) -> None:
         schedule, seconds = self.schedule, now - self._window_at
         received = schedule.received - self._window_bytes
         hashed, waited = self._hashing.look()
-        if not waited and 0 < hashed <= received:
+        self._hashed, self._waited = self._hashed + hashed, self._waited or waited
+        hashed = self._hashed
+        if not self._waited and 0 < hashed <= received:
+            if seconds < self._tuning.tick * WINDOW:
+                return  # it hashes in larger steps than bytes come: a hasty look is too short to tell
             if len(schedule.busy) <= schedule.pace.limit:  # those of before a cut still bring what they were asked for
                 schedule.pace.outran(now, min(self._tuning.hashers, len(schedule.open)), hashed / received)
         elif not schedule.slack and len(schedule.busy) >= schedule.pace.limit:
             schedule.pace.measured(now, received / seconds)
         schedule.slack = False
         self._window_at, self._window_bytes = now, schedule.received
+        self._hashed, self._waited = 0, False
 
     def _give_up_stalled(self, now: float) -> None:
         """Cut connections on which nothing comes any more; their parts go to others."""

@@ -574,7 +574,8 @@ def test_a_failure_cuts_requests_whose_answer_never_begins(store: Store) -> None
         threading.Thread(target=server.serve_forever).start()
         source = Registry(f"127.0.0.1:{server.server_port}", client).repository("acme/shelf")
         with pytest.raises(NotFound):
-            Pull(source, store).run(BIG, OTHER)  # type: ignore[arg-type]
+            # large parts: the first blob must not take all connections before the other one is there
+            Pull(source, store, tuning=replace(TUNING, part=len(OTHER))).run(BIG, OTHER)  # type: ignore[arg-type]
         assert handler.left.wait(60)  # type: ignore[attr-defined]
         server.shutdown()
     client.close()

@@ -300,6 +300,14 @@ def test_a_long_way_never_means_more_than_the_ceiling() -> None:
     assert pace.limit == 6
 
 
+def test_a_trial_that_pays_in_full_is_followed_by_the_next_at_once() -> None:
+    pace = Pace(16)
+    pace.outran(0.0, 1)
+    server = Server(lambda count, now: count * 50 * MB)
+    server.run(pace, 10)
+    assert pace.limit == 16
+
+
 def test_once_something_was_measured_a_late_answer_says_nothing() -> None:
     pace = Pace(16)
     for step, rate in enumerate((110 * MB, 50 * MB)):
