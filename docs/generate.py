@@ -229,7 +229,7 @@ def _answers() -> Iterator[tuple[str, str]]:
 
 
 def _answer(verb: str) -> str:
-    function = getattr(installml, ALIASES.get(verb, verb), None)
+    function = getattr(installml, ALIASES.get(verb, verb.replace(" ", "_")), None)
     return ANSWERS.get(verb) or typing.get_type_hints(inspect.unwrap(function))["return"].__name__
 
 

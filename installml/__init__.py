@@ -21,13 +21,16 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 _VERBS = {
+    "attest": "attest",
     "build": "build", "cache_df": "cache", "cache_gc": "cache", "cache_path": "cache", "cache_repair": "repair",
     "cache_verify": "cache",
     "copy": "copy", "demo": "demo", "doctor": "doctor", "export": "copy", "hardware": "hardware", "index": "index",
-    "info": "info", "init": "init", "install": "install", "list": "info", "login": "login", "logout": "login",
+    "info": "info", "init": "init", "install": "install",
+    "keys_export": "keys", "keys_generate": "keys", "keys_import": "keys", "keys_list": "keys", "keys_rotate": "keys",
+    "list": "info", "login": "login", "logout": "login",
     "logs": "serve",
     "predict": "serve", "ps": "serve", "pull": "pull", "push": "push", "registry_serve": "registry", "remove": "tags",
-    "sbom": "sbom",
+    "sbom": "sbom", "scan": "scan",
     "serve": "serve", "stop": "serve", "tag": "tags", "tags": "tags", "test": "serve", "uninstall": "install",
 }  # fmt: skip
 _OTHERS = {
@@ -41,6 +44,7 @@ __all__ = [
     "InstallMLError",
     "Session",
     "__version__",
+    "attest",
     "build",
     "cache_df",
     "cache_gc",
@@ -58,6 +62,11 @@ __all__ = [
     "info",
     "init",
     "install",
+    "keys_export",
+    "keys_generate",
+    "keys_import",
+    "keys_list",
+    "keys_rotate",
     "list",
     "login",
     "logout",
@@ -69,6 +78,7 @@ __all__ = [
     "registry_serve",
     "remove",
     "sbom",
+    "scan",
     "serve",
     "stop",
     "tag",
@@ -78,6 +88,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .api.attest import attest
     from .api.build import build
     from .api.cache import cache_df, cache_gc, cache_path, cache_verify
     from .api.copy import copy, export
@@ -89,12 +100,14 @@ if TYPE_CHECKING:
     from .api.info import list_ as list  # noqa: A004 - the verb's name
     from .api.init import init
     from .api.install import install, uninstall
+    from .api.keys import keys_export, keys_generate, keys_import, keys_list, keys_rotate
     from .api.login import login, logout
     from .api.pull import pull
     from .api.push import push
     from .api.registry import registry_serve
     from .api.repair import cache_repair
     from .api.sbom import sbom
+    from .api.scan import scan
     from .api.serve import logs, predict, ps, serve, stop, test
     from .api.session import Session
     from .api.tags import remove, tag, tags

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .registry.mirrors import MirrorSettings
     from .registry.quirks import Overrides
     from .runtime.index import Index
+    from .signing.secret import Ask
     from .transfer.rate import Rate
 
 __all__ = ["Settings", "config_show", "default_session", "load"]
@@ -235,8 +236,13 @@ class Settings:
             ca_file=self.environ.get("SSL_CERT_FILE") or None,
         )
 
-    def session(self, on_event: Listener = ignore) -> Session:
-        """Return the collaborators that these settings describe."""
+    def session(self, on_event: Listener = ignore, ask: Ask | None = None) -> Session:
+        """Return the collaborators that these settings describe.
+
+        Args:
+            on_event: Told what happens.
+            ask: Asks somebody for a passphrase; where nobody can be asked, None.
+        """
         from .api.session import Session
         from .registry.credentials import CredentialStore
         from .registry.http import HttpClient
@@ -260,7 +266,16 @@ class Settings:
             ollama_caches=self._ollama_caches(),
             environ=self.environ,
             mirrors_of=self.mirrors_of,
+            ask=self._answering(ask),
         )
+
+    def _answering(self, ask: Ask | None) -> Ask:
+        from .signing.secret import Secret, ask_nobody
+
+        given = self.environ.get("INSTALLML_KEY_PASSWORD")
+        if given is None:
+            return ask or ask_nobody
+        return lambda _: Secret(given)
 
     def limit(self) -> Rate | None:
         """Return the ceiling on bytes a second that all transfers of one session share, or None."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import ReferenceInvalid
 from ..events import Listener, Notice, ignore
 from ..reference import LOCAL, Reference
+from ..signing.secret import ask_nobody
 from ..store.disk import DiskRepository, DiskStore
 from ..store.installed import InstalledStore
 from ..store.recovery import recover
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..registry.mirrors import Mirrors, MirrorSettings
     from ..registry.repository import Registry, Repository
     from ..runtime.index import Index
+    from ..signing.secret import Ask
     from ..spec.descriptor import Descriptor
     from ..transfer.download import Tuning
     from ..transfer.rate import Rate
@@ -56,6 +58,7 @@ class Session:
         mirrors_of: What is configured about the mirrors of a registry, None for none.
         trusted_indexes: Given a manifest, returns the digests of those of its chunk indexes that verified signatures
             vouch for; none in this version, which checks no signatures.
+        ask: Asks for a passphrase or PIN, given what is wanted.
     """
 
     home: Path
@@ -77,6 +80,7 @@ class Session:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     mirrors_of: Callable[[str], MirrorSettings | None] = lambda _: None
     trusted_indexes: Callable[[Descriptor], Collection[Digest]] = lambda _: ()
+    ask: Ask = field(default=ask_nobody, repr=False)
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)
     _registries: dict[str, Registry] = field(init=False, default_factory=dict, repr=False)
@@ -91,6 +95,11 @@ class Session:
     def runtimes(self) -> Path:
         """Folder of runtime environments."""
         return self.home / "runtimes"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of signing keys."""
+        return self.home / "trust" / "keys"
 
     @property
     def servers(self) -> Path:

@@ -16,7 +16,7 @@ from .conversion import convert_plainly
 __all__ = ["GROUPS", "VERBS", "app", "command"]
 
 VERBS: Mapping[str, Mapping[str, str]] = {
-    "Make": {"init": "init", "build": "build", "test": "test", "sbom": "sbom"},
+    "Make": {"init": "init", "build": "build", "test": "test", "sbom": "sbom", "scan": "scan"},
     "Move": {
         "push": "push",
         "pull": "pull",
@@ -40,6 +40,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
         "logs": "ps",
         "stop": "ps",
     },
+    "Trust": {"attest": "attest"},
     "Machine": {"doctor": "doctor", "demo": "demo"},
 }
 """Panel to verb to the module of ``commands`` that has it."""
@@ -47,6 +48,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
 GROUPS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "hardware": ("hardware", "Show what this machine has, and whether a package fits.", ("check",)),
     "cache": ("cache", "Show, clean and verify the local store.", ("df", "gc", "verify", "repair", "path")),
+    "keys": ("keys", "Make and keep the keys that sign packages.", ("generate", "import", "list", "export", "rotate")),
     "registry": ("registry", "Run an OCI registry.", ("serve",)),
     "config": ("config", "Show settings.", ("show",)),
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..api.results import Result
     from ..api.session import Session
     from ..config import Settings
+    from ..signing.secret import Secret
     from .status import Status
 
 __all__ = ["Cli", "verb"]
@@ -86,7 +87,7 @@ class Cli:
     def session(self) -> Iterator[Session]:
         """Yield a session whose events are shown while the block runs."""
         with self.status() as status:
-            yield self.settings().session(on_event=status)
+            yield self.settings().session(on_event=status, ask=self.ask if self.interactive else None)
 
     @contextlib.contextmanager
     def status(self) -> Iterator[Status]:
@@ -114,6 +115,13 @@ class Cli:
         """
         if self.interactive and not typer.confirm(question, err=True):
             raise UsageError("nothing was done", hint="Answer y, or give --yes.")
+
+    def ask(self, what: str) -> Secret:
+        """Ask for a passphrase; what is typed is not shown."""
+        from ..signing.secret import Secret
+
+        question = what[:1].upper() + what[1:]
+        return Secret(typer.prompt(question, default="", hide_input=True, show_default=False, err=True))
 
     def read(self, path: str, cap: int) -> bytes:
         """Return the content of a file, or of standard input for ``-``.
@@ -148,13 +156,14 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function whose first parameter is a Cli: it gets the flags of every verb as well."""
     signature = inspect.signature(function, eval_str=True)
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in list(signature.parameters.values())[1:]]
+    shared = [p for p in COMMON if p.name not in {mine.name for mine in own}]  # a verb may have one of them its own way
 
     @functools.wraps(function)
     def command(*, ctx: typer.Context, **values: Any) -> None:
-        common = Common(**{parameter.name: values.pop(parameter.name) for parameter in COMMON})
+        common = Common(**{parameter.name: values.pop(parameter.name) for parameter in shared})
         ctx.obj = replace(ctx.obj.under(common), subcommand=ctx.invoked_subcommand or "")
         function(ctx.obj, **values)
 
-    command.__signature__ = inspect.Signature([CONTEXT, *own, *COMMON])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([CONTEXT, *own, *shared])  # type: ignore[attr-defined]
     command.__annotations__ = {}
     return command

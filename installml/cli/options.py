@@ -16,12 +16,17 @@ from .complete import complete_installed, complete_reference
 from .screen import Color
 
 __all__ = [
+    "AdvisoriesOpt",
     "AllOpt",
     "AllowUnsignedOpt",
     "AnonymousPullOpt",
+    "AttestationsOpt",
+    "BlockFrom",
+    "BlockOpt",
     "CheckpointOpt",
     "ColorOpt",
     "Common",
+    "CosignOpt",
     "DebugOpt",
     "DescribedArg",
     "DestinationArg",
@@ -42,13 +47,20 @@ __all__ = [
     "InsecureOpt",
     "InstalledArg",
     "JobsOpt",
+    "KeyArg",
+    "KeyOpt",
+    "KeySourceArg",
     "LimitRateOpt",
     "LocalOpt",
     "NameOpt",
+    "NewKeyArg",
     "NewTagArg",
+    "NoPassphraseOpt",
     "OfflineOpt",
     "OnlyOpt",
+    "OpinionsOpt",
     "OptionalDestinationArg",
+    "OptionalKeyArg",
     "OptionalRefArg",
     "OptionalServerArg",
     "OutputOpt",
@@ -57,6 +69,7 @@ __all__ = [
     "PathArg",
     "PlaceArg",
     "PortOpt",
+    "PredicateOpt",
     "Progress",
     "ProgressOpt",
     "QuietOpt",
@@ -64,12 +77,17 @@ __all__ = [
     "RefArg",
     "RegistryArg",
     "RootOpt",
+    "RotationOpt",
     "RuntimeOpt",
     "SbomSpec",
+    "ScanFormat",
+    "ScanFormatOpt",
+    "ScannedArg",
     "ServedArg",
     "ServerArg",
     "SourceArg",
     "SpecOpt",
+    "SuppressionsOpt",
     "TagOpt",
     "TlsCertOpt",
     "TlsKeyOpt",
@@ -77,6 +95,7 @@ __all__ = [
     "TokenFileOpt",
     "TokenOpt",
     "ToleranceOpt",
+    "TypeOpt",
     "UsernameOpt",
     "VerboseOpt",
     "VersionOpt",
@@ -92,6 +111,25 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class BlockFrom(StrEnum):
+    """From which severity a scan blocks: the values of ``--block``."""
+
+    INFO = "info"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+    NEVER = "never"
+
+
+class ScanFormat(StrEnum):
+    """How a scan is written: the values of its ``--format``."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
 
 
 class SbomSpec(StrEnum):
@@ -270,8 +308,92 @@ SpecOpt = Annotated[
         help="CycloneDX 1.6 (ML-BOM) or 1.7, or SPDX 3.0 (AI profile).",
     ),
 ]
+ScannedArg = Annotated[
+    str, _argument("TARGET", "Which package, or a folder or file.", autocompletion=complete_reference)
+]
+BlockOpt = Annotated[
+    BlockFrom,
+    typer.Option(
+        "--block", metavar="SEVERITY", help="Exit 4 from this severity on: info, low, medium, high, critical or never."
+    ),
+]
+SuppressionsOpt = Annotated[
+    str,
+    typer.Option(
+        "--suppressions",
+        metavar="FILE",
+        help="TOML file of findings that somebody answers for, each with reason and expiry.",
+        show_default=False,
+    ),
+]
+AdvisoriesOpt = Annotated[
+    str,
+    typer.Option(
+        "--advisories",
+        metavar="PATH",
+        help="File or folder of OSV documents to compare locked Python packages with.",
+        show_default=False,
+    ),
+]
+OpinionsOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--opinion",
+        metavar="SCANNER",
+        help="Ask picklescan or trivy as well; may be given several times.",
+        show_default=False,
+    ),
+]
+ScanFormatOpt = Annotated[
+    ScanFormat | None,
+    typer.Option(
+        "--format", metavar="text|json|sarif", help="Text for people, one JSON document, or SARIF 2.1.0 for code hosts."
+    ),
+]
 OutputOpt = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="File to write instead.", show_default=False)
+]
+NewKeyArg = Annotated[str, _argument("NAME", "What the key will be called here.")]
+KeyArg = Annotated[str, _argument("NAME", "The key: NAME, or NAME@VERSION.")]
+OptionalKeyArg = Annotated[
+    str, _argument("NAME", "What the key will be called here; the file's name without its ending when left out.")
+]
+KeySourceArg = Annotated[
+    str, _argument("SOURCE", "PEM file, cosign.key, or a URI such as hsm:2?label=token or awskms:alias/release.")
+]
+NoPassphraseOpt = Annotated[
+    bool, typer.Option("--no-passphrase", help="Keep the private key open: whoever can read the file can sign.")
+]
+CosignOpt = Annotated[
+    str,
+    typer.Option(
+        "--cosign",
+        metavar="PREFIX",
+        help="Write PREFIX.key and PREFIX.pub for cosign, under the same passphrase.",
+        show_default=False,
+    ),
+]
+KeyOpt = Annotated[
+    str,
+    typer.Option(
+        "--key",
+        metavar="NAME|FILE|URI",
+        help="Sign with this key: its name here, a key file, or the URI of a device or service.",
+        show_default=False,
+    ),
+]
+PredicateOpt = Annotated[
+    str, typer.Option("--predicate", metavar="FILE", help="JSON object with what is said; - is stdin.")
+]
+TypeOpt = Annotated[
+    str,
+    typer.Option("--type", metavar="TYPE", help="A URI, or sbom, spdx, provenance or scan: what kind of statement."),
+]
+AttestationsOpt = Annotated[
+    bool, typer.Option("--attestations", help="Also list what is signed about it; that is not trust yet.")
+]
+RotationOpt = Annotated[
+    bool, typer.Option("--rotation", help="Print the statement by which the version before handed over to this one.")
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace the recipe that is there.")]
 NameOpt = Annotated[str, typer.Option("--name", metavar="NAME", help="The package's name.", show_default=False)]

@@ -196,6 +196,56 @@ def _login(result: r.LoginResult, _: Look) -> Lines:
         yield f"logged out of {result.registry}"
 
 
+def _key(result: r.KeyResult, _: Look) -> Lines:
+    key = result.key
+    yield f"{'imported' if result.imported else 'made'} the key {key.name} ({key.kind}, {_HOLDINGS[key.holding]})"
+    yield f"fingerprint  {key.fingerprint}"
+    yield f"kept in      {key.uri or key.path}"
+    yield from _notices(result.notices)
+    if key.holding != "public":
+        yield f"next: installml keys export {key.name} > {key.name}.pub   (for those who shall trust it)"
+
+
+_HOLDINGS = {
+    "encrypted": "private, under a passphrase",
+    "open": "private, open",
+    "remote": "private, elsewhere",
+    "public": "public only",
+}
+
+
+def _keys(result: r.KeyListResult, _: Look) -> Lines:
+    if not result.keys:
+        return ["no keys; make one with: installml keys generate NAME"]
+    rows = [
+        (
+            key.name if key.current else f"{key.name}@{key.version}",
+            key.kind,
+            _HOLDINGS[key.holding],
+            key.fingerprint,
+            key.uri or key.path,
+        )
+        for key in result.keys
+    ]
+    return table(rows, ("NAME", "KIND", "HERE", "FINGERPRINT", "PLACE"))
+
+
+def _key_export(result: r.KeyExportResult, _: Look) -> Lines:
+    if result.written:
+        return [f"wrote {' and '.join(result.written)}"]
+    return [result.text.rstrip("\n")]
+
+
+def _key_rotate(result: r.KeyRotateResult, _: Look) -> Lines:
+    key, previous = result.key, result.previous
+    yield f"the key {key.name} has a successor: version {key.version} ({key.kind}, {_HOLDINGS[key.holding]})"
+    yield f"fingerprint  {key.fingerprint}"
+    yield f"before       {previous.fingerprint}, kept as {previous.name}@{previous.version}"
+    yield f"statement    {result.statement}"
+    yield from _notices(result.notices)
+    yield f"next: installml keys export {key.name} --rotation   (for those who trust the old one)"
+
+
 def _index(result: r.IndexResult, _: Look) -> Lines:
     if not result.files:
         yield f"{spelled(result.reference)} has no file of 8 MiB or more; it needs no chunk index"
@@ -215,6 +265,32 @@ def _sbom(result: r.SbomResult, _: Look) -> Lines:
     what = _count(result.files, "file")
     what += f", {_count(result.libraries, 'locked distribution')}" if result.libraries else ", no lock"
     yield f"{result.spec} of {spelled(result.reference)} written to {result.output} ({what})"
+
+
+def _scan(result: r.ScanResult, look: Look) -> Lines:
+    for finding in result.findings:
+        yield from _found(finding)
+    for hidden in result.suppressed:
+        place = _scanned_place(hidden.finding)
+        yield f"suppressed  {hidden.finding.rule}  {place}: {hidden.reason} ({hidden.who}, until {hidden.expires})"
+    yield from _notices(result.notices)
+    counts = ", ".join(f"{number} {severity}" for severity, number in result.counts.items()) or "nothing found"
+    mark = _mark("problem" if result.blocked else "warning" if result.findings else "ok", look)
+    yield f"{mark} {result.target}: {_count(result.files, 'file')}, {format_size(result.size)} scanned, {counts}"
+    if result.blocked:
+        yield f"blocked: the gate lets nothing through from {result.block} on"
+
+
+def _found(finding: r.ScanFinding) -> Lines:
+    yield f"{finding.severity}  {finding.rule}  {_scanned_place(finding)}"
+    yield f"    {finding.title}: {finding.detail}"
+    yield f"    why: {finding.explanation}"
+    yield f"    do: {finding.advice}"
+
+
+def _scanned_place(finding: r.ScanFinding) -> str:
+    inside = f" in {finding.inner}" if finding.inner else ""
+    return f"{finding.path}{inside}" + (f", byte {finding.offset}" if finding.offset is not None else "")
 
 
 def _info(result: r.InfoResult, _: Look) -> Lines:
@@ -241,6 +317,42 @@ def _info(result: r.InfoResult, _: Look) -> Lines:
         [(file.path, file.role, format_size(file.size), short(file.digest)) for file in result.files],
         ("FILE", "ROLE", "SIZE", "DIGEST"),
     )
+    if result.attestations is not None:
+        yield ""
+        yield from _attestations(result.attestations)
+
+
+def _attestations(attestations: Sequence[r.AttestationInfo]) -> Lines:
+    if not attestations:
+        yield "nothing is signed about it"
+        return
+    rows = [
+        (_statement(one.type), one.state, one.key or one.signer[:23], one.made, one.summary or one.reason)
+        for one in attestations
+    ]
+    yield from table(rows, ("STATEMENT", "SIGNATURE", "SIGNER", "MADE", "ABOUT"))
+
+
+_STATEMENTS = {
+    "https://sigstore.dev/cosign/sign/v1": "signature",
+    "https://model_signing/signature/v1.0": "signature of the files",
+    "https://cyclonedx.org/bom": "sbom",
+    "https://spdx.dev/Document/v3.0.1": "spdx",
+    "https://slsa.dev/provenance/v1": "provenance",
+    "https://installml.dev/scan/v1": "scan",
+    "": "unknown",
+}
+
+
+def _statement(kind: str) -> str:
+    """Return the short name of a predicate type."""
+    return _STATEMENTS.get(kind, kind)
+
+
+def _attest(result: r.AttestResult, _: Look) -> Lines:
+    yield f"{_statement(result.type)} ({format_size(result.size)}) attached to {spelled(result.reference)} in {result.place}"
+    yield f"signer {result.signer}"
+    yield f"next: installml info {spelled(result.reference)} --attestations"
 
 
 def _update(update: r.UpdateInfo) -> str:
@@ -511,6 +623,7 @@ def _answer(digit: r.DemoDigit, look: Look) -> str:
 
 
 WORDS: Mapping[str, Callable[[Any, Look], Lines]] = {
+    "AttestResult": _attest,
     "CachePath": _path,
     "Listening": _listening,
     "LogChunk": _log,
@@ -527,6 +640,10 @@ WORDS: Mapping[str, Callable[[Any, Look], Lines]] = {
     "InfoResult": _info,
     "InitResult": _init,
     "InstallResult": _install,
+    "KeyExportResult": _key_export,
+    "KeyListResult": _keys,
+    "KeyResult": _key,
+    "KeyRotateResult": _key_rotate,
     "ListResult": _list,
     "LoginResult": _login,
     "PredictResult": _predict,
@@ -536,6 +653,7 @@ WORDS: Mapping[str, Callable[[Any, Look], Lines]] = {
     "RepairResult": _repair,
     "RunningServer": _server,
     "SbomResult": _sbom,
+    "ScanResult": _scan,
     "ServerList": _ps,
     "SettingsResult": _settings,
     "StopResult": _stop,

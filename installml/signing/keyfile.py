@@ -115,7 +115,7 @@ def read_private(data: bytes, ask: Ask, origin: str) -> PrivateKey:
         return _loaded(_open_cosign(body, ask, origin), origin)
     if label == _LOCKED:
         _check_costs(body, origin)
-        secret = ask(f"Passphrase of {origin}")
+        secret = ask(f"passphrase of {origin}")
         return _loaded(body, origin, secret)
     if b"ENCRYPTED" in data:  # RFC 1421's headers, as OpenSSL wrote them before PKCS #8: MD5 and one round
         raise KeyInvalid(
@@ -164,7 +164,7 @@ def _open_cosign(body: bytes, ask: Ask, origin: str) -> bytes:
 
     salt, costs, nonce, sealed = _parse_cosign(body, origin)
     _bound(*costs, origin)
-    derived = _scrypt(ask(f"Passphrase of {origin}"), salt, *costs)
+    derived = _scrypt(ask(f"passphrase of {origin}"), salt, *costs)
     try:
         return bytes(crypto_secretbox_open(sealed, nonce, derived))
     except CryptoError:

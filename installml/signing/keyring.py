@@ -27,7 +27,17 @@ from ..trust.keys import MAX_KEY, PublicKey
 from .errors import KeyExists, KeyExposed, KeyNotFound
 from .keyfile import Ask, PrivateKey, is_locked, read_private
 
-__all__ = ["Holding", "KeyEntry", "KeyRing", "check_private", "read_key_file"]
+__all__ = [
+    "Holding",
+    "KeyEntry",
+    "KeyRing",
+    "check_private",
+    "checked_name",
+    "private_file",
+    "read_key_file",
+    "uri_file",
+    "write_private",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PUBLIC, _PRIVATE, _URI, _ROTATION = "public.pem", "private.pem", "uri", "rotation.json"
@@ -150,10 +160,19 @@ class KeyRing:
             KeyExists: There is a key of that name.
             KeyInvalid: It cannot be a name.
         """
+        self.check_free(name)
+        return self._publish(name, 1, public, files)
+
+    def check_free(self, name: str) -> None:
+        """Return when a key of that name can be made, before anybody is asked for its passphrase.
+
+        Raises:
+            KeyExists: There is a key of that name.
+            KeyInvalid: It cannot be a name.
+        """
         checked_name(name)
         if next(self._versions(name), None):
             raise KeyExists(f"there is a key {name} already", subject=name)
-        return self._publish(name, 1, public, files)
 
     def follow(self, old: KeyEntry, public: PublicKey, files: Mapping[str, bytes], rotation: bytes) -> KeyEntry:
         """Keep the version after ``old``.
@@ -172,7 +191,7 @@ class KeyRing:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 for file, data in {_PUBLIC: public.pem.encode(), **files}.items():
-                    _write_private(staging / file, data)
+                    write_private(staging / file, data)
                 fsync_folder(staging)
                 try:
                     staging.rename(target)  # a folder with something in it is never replaced (POSIX rename)
@@ -255,6 +274,16 @@ def _entry(name: str, version: int, current: bool, path: Path) -> KeyEntry:
     if (path / _PRIVATE).exists():
         holding = Holding.ENCRYPTED if is_locked(read_key_file(path / _PRIVATE)) else Holding.OPEN
     return KeyEntry(name, version, current, public, holding, path, uri)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read.
+
+    Raises:
+        StoreError: Something of that name is there, even a link, or it cannot be written.
+    """
+    with disk_errors(path):
+        _write_private(path, data)
 
 
 def _write_private(path: Path, data: bytes) -> None:

@@ -46,7 +46,7 @@ class Secret:
 
 
 Ask = Callable[[str], Secret]
-"""Given what is wanted ("Passphrase of acme"), returns it; called only where it is needed."""
+"""Given what is wanted ("passphrase of acme"), returns it; called only where it is needed."""
 
 
 def ask_nobody(what: str) -> Secret:
@@ -55,7 +55,7 @@ def ask_nobody(what: str) -> Secret:
     Raises:
         PassphraseMissing: Always.
     """
-    raise PassphraseMissing(f"{what} is needed, and there is nobody to ask")
+    raise PassphraseMissing(f"there is nobody to ask for the {what}")
 
 
 def chosen(what: str, ask: Ask) -> Secret:
@@ -68,7 +68,7 @@ def chosen(what: str, ask: Ask) -> Secret:
     Raises:
         PassphraseRefused: It is empty or too short, or not the same twice.
     """
-    secret = ask(f"New passphrase of {what}")
+    secret = ask(f"new passphrase of {what}")
     if len(secret) == 0:
         raise PassphraseRefused(
             f"an empty passphrase protects {what} from nobody",
@@ -76,6 +76,6 @@ def chosen(what: str, ask: Ask) -> Secret:
         )
     if len(secret) < LEAST:
         raise PassphraseRefused(f"a passphrase has at least {LEAST} characters", hint="Choose a longer one.")
-    if ask("The same again") != secret:
+    if ask(f"new passphrase of {what}, again") != secret:
         raise PassphraseRefused("the two are not the same", hint="Try again.")
     return secret

@@ -34,6 +34,11 @@ FUNCTIONS = {
     "cache verify": "cache_verify",
     "config show": "config_show",
     "hardware check": "hardware",
+    "keys export": "keys_export",
+    "keys generate": "keys_generate",
+    "keys import": "keys_import",
+    "keys list": "keys_list",
+    "keys rotate": "keys_rotate",
     "registry serve": "registry_serve",
 }
 

@@ -130,7 +130,7 @@ def test_a_wrong_passphrase_is_refused_and_not_repeated(locked: bytes, cosign: b
 
 
 def test_where_nobody_can_be_asked_the_error_says_both_ways(locked: bytes) -> None:
-    with pytest.raises(PassphraseMissing, match="Passphrase of acme is needed") as caught:
+    with pytest.raises(PassphraseMissing, match="nobody to ask for the passphrase of acme") as caught:
         read_private(locked, ask_nobody, "acme")
     assert "terminal" in caught.value.hint
     assert "INSTALLML_KEY_PASSWORD" in caught.value.hint

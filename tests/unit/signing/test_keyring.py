@@ -48,7 +48,7 @@ def test_the_question_names_the_key(ring: KeyRing) -> None:
 
     with pytest.raises(PassphraseRefused):
         ring.find("acme").private(ask)
-    assert asked == ["Passphrase of the key acme"]
+    assert asked == ["passphrase of the key acme"]
 
 
 def test_folders_are_0700_and_files_0600_whatever_the_umask(ring: KeyRing, tmp_path: Path) -> None:
