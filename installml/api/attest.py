@@ -16,10 +16,8 @@ from ..errors import UsageError
 from ..events import Phase
 from ..signing.attach import attach_bundle
 from ..signing.collect import collect
-from ..signing.keyring import KeyRing
 from ..signing.proof import Proofs
-from ..signing.secret import Ask, ask_nobody
-from ..signing.signers import Signer, open_signer
+from ..signing.signers import Signer
 from ..spec.manifest import Manifest
 from ..spec.package import read_package
 from ..store.protocol import Destination
@@ -28,11 +26,12 @@ from ..trust.claims import annotations_of
 from ..trust.dsse import Envelope
 from ..trust.evidence import Claims, Signed, Unproved
 from ..trust.statement import Statement, Subject
+from .keys import key_ring, signer_of
 from .places import Found, find
 from .results import AttestationInfo, AttestResult
 from .session import AMBIENT, Session
 
-__all__ = ["attach_statement", "attest", "attestations_of", "key_ring"]
+__all__ = ["attach_statement", "attest", "attestations_of"]
 
 
 def attest(
@@ -41,7 +40,6 @@ def attest(
     predicate: str | Path | Mapping[str, Any],
     type_: str,
     key: str = "",
-    ask: Ask = ask_nobody,
     session: Session = AMBIENT,
 ) -> AttestResult:
     """Sign a statement about a package and attach it to the package where it is.
@@ -52,8 +50,7 @@ def attest(
         type_: What kind of statement it is: a URI, or ``sbom``, ``spdx``, ``provenance``, ``scan``.
         key: Whose statement it is: name of a key of this machine, a key file, or the URI of a device or service; the
             only key here when left out.
-        ask: Called for the key's passphrase.
-        session: Collaborators.
+        session: Collaborators; its ``ask`` is asked for the key's passphrase.
 
     Returns:
         What was attached.
@@ -68,7 +65,7 @@ def attest(
     said = dict(predicate) if isinstance(predicate, Mapping) else _read(Path(predicate))
     session.on_event(Phase("resolving", reference))
     found = find(reference, session)
-    signer = open_signer(key, key_ring(session), ask)
+    signer = signer_of(key, session)
     session.on_event(Phase("attaching", str(found.reference)))
     return attach_statement(found, kind, said, signer, session)
 
@@ -105,11 +102,6 @@ def attach_statement(
         attestation=carrier.digest,
         size=len(envelope.payload),
     )
-
-
-def key_ring(session: Session) -> KeyRing:
-    """Return the keys of this machine."""
-    return KeyRing(session.home / "trust" / "keys")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -350,9 +350,10 @@ def _statement(kind: str) -> str:
 
 
 def _attest(result: r.AttestResult, _: Look) -> Lines:
-    yield f"{_statement(result.type)} ({format_size(result.size)}) attached to {spelled(result.reference)} in {result.place}"
+    reference = spelled(result.reference)
+    yield f"{_statement(result.type)} ({format_size(result.size)}) attached to {reference} in {result.place}"
     yield f"signer {result.signer}"
-    yield f"next: installml info {spelled(result.reference)} --attestations"
+    yield f"next: installml info {reference} --attestations"
 
 
 def _update(update: r.UpdateInfo) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from installml.api.attest import attest, key_ring
+from installml.api.attest import attest
 from installml.api.build import build
 from installml.api.info import info
+from installml.api.keys import key_ring
 from installml.api.push import push
 from installml.api.sbom import sbom
 from installml.api.session import Session
