@@ -16,6 +16,8 @@ from .folders import MIB
 STEP = 256 * MIB
 FULL = 32 * MIB
 """When a step leaves almost as much free as it found, the kernel reclaims as fast as we read."""
+FRUITLESS = 3
+"""So many such steps in a row end it: one may be a neighbour that gave memory back at that moment."""
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -39,11 +41,11 @@ class Pages:
         with self._file.open("ab", buffering=0) as grown:
             grown.truncate(self._size)
         with self._file.open("rb", buffering=0) as file:
-            while True:
+            fruitless = 0
+            while fruitless < FRUITLESS:
                 before, self._position = left, self._read(file.fileno())
                 left = _free() or 0
-                if left > before - FULL:
-                    return
+                fruitless = fruitless + 1 if left > before - FULL else 0
 
     def _read(self, file: int) -> int:
         for offset in range(self._position, self._position + STEP, MIB):
