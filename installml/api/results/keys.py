@@ -13,8 +13,15 @@ __all__ = ["KeyExportResult", "KeyInfo", "KeyListResult", "KeyResult", "KeyRotat
 class KeyInfo:
     """One version of a key.
 
-    ``holding`` says what of it is here: ``encrypted`` or ``open`` (the private key in a file), ``remote`` (in the
-    device or service that ``uri`` names), ``public`` (nothing that signs). ``path`` is its folder.
+    Attributes:
+        name: Its name here.
+        version: 1 for the first.
+        current: Whether no version follows it.
+        kind: Algorithm and size, such as `ecdsa-p256`.
+        fingerprint: `sha256:` and the hexadecimal SHA-256 of the public key's DER.
+        holding: What of it is here: `encrypted` or `open` (private, in a file), `remote`, `public`.
+        path: Its folder.
+        uri: The device or service that has the private key; empty otherwise.
     """
 
     name: str
@@ -29,7 +36,13 @@ class KeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class KeyResult(Result):
-    """A key was made or imported; with ``imported`` from where."""
+    """A key was made or imported.
+
+    Attributes:
+        key: The key.
+        imported: Where it came from; empty when it was made.
+        notices: What the reader should know.
+    """
 
     key: KeyInfo
     imported: str = ""
@@ -38,14 +51,25 @@ class KeyResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class KeyListResult(Result):
-    """The keys of this machine, by name, newest version first."""
+    """The keys of this machine.
+
+    Attributes:
+        keys: By name, the newest version first.
+    """
 
     keys: tuple[KeyInfo, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyExportResult(Result):
-    """A public key in PEM, or a statement of rotation, as ``text``; ``written`` names files that were made instead."""
+    """A public key, or the statement by which a key handed over to its successor.
+
+    Attributes:
+        name: The key, `NAME` or `NAME@VERSION`.
+        fingerprint: `sha256:` and the hexadecimal SHA-256 of the public key's DER.
+        text: PEM, or with `--rotation` the signed statement; empty when files were written.
+        written: Files that were made.
+    """
 
     name: str
     fingerprint: str
@@ -55,7 +79,14 @@ class KeyExportResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class KeyRotateResult(Result):
-    """A key follows another of the same name; both have signed the ``statement`` that says so, a file."""
+    """A key follows another of the same name.
+
+    Attributes:
+        key: The new one.
+        previous: The one before.
+        statement: File of the statement that both have signed.
+        notices: What the reader should know.
+    """
 
     key: KeyInfo
     previous: KeyInfo
