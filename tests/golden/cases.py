@@ -45,6 +45,8 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "install-planned": ("install", "REGISTRY/acme/sentiment:1.0.0", "--dry-run"),
     "install": ("install", "REGISTRY/acme/sentiment:1.0.0"),
     "info": ("info", "REGISTRY/acme/sentiment:1.0.0"),
+    "info-attestations": ("info", "REGISTRY/acme/sentiment:1.0.0", "--attestations"),
+    "sbom-file": ("sbom", "REGISTRY/acme/sentiment:1.0.0", "--spec", "spdx", "-o", "bom.json"),
     "list": ("list",),
     "tag": ("tag", "REGISTRY/acme/sentiment:1.0.0", "stable"),
     "tags": ("tags", "REGISTRY/acme/sentiment"),
@@ -61,6 +63,8 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "error-missing-argument": ("install",),
     "error-wrong-value": ("list", "--jobs", "0"),
     "error-reference": ("info", "Acme/Sentiment"),
+    "error-no-key": ("attest", "REGISTRY/acme/sentiment:1.0.0", "--predicate", "facts.json", "--type", "scan"),
+    "error-predicate": ("attest", "REGISTRY/acme/sentiment:1.0.0", "--predicate", "facts.json", "--type", "a scan"),
     "error-range": ("install", "acme/sentiment:^1.0"),
     "error-not-in-store": ("push", "acme/nothing:1", "REGISTRY/acme/nothing:1"),
     "error-not-in-registry": ("install", "REGISTRY/acme/nothing:1"),
@@ -127,6 +131,7 @@ def world() -> Iterator[World]:
             (root / name).mkdir()
             (root / name / "installml.yaml").write_text(recipe)
             (root / name / "weights.bin").write_bytes(bytes(range(256)) * 64)
+        (root / "facts.json").write_text('{"worst": "none", "findings": []}')
         environ = {"HOME": folder, "INSTALLML_HOME": str(root / "home"), "SOURCE_DATE_EPOCH": "1767225600"}
         kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
         with mock.patch.dict(os.environ, environ | kept, clear=True), contextlib.chdir(root):
