@@ -132,7 +132,7 @@ class Judge:
 
 def made_at(signed: Signed) -> int:
     """Return when a signature was made, as well as anybody says; 0 for nobody says."""
-    return signed.claims.created or signed.signed_at or 0
+    return max(0, signed.claims.created or signed.signed_at or 0)
 
 
 def young_enough(signed: Signed, max_age: int | None, now: int) -> bool:
