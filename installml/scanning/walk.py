@@ -19,7 +19,7 @@ from installml.scanning.finding import (
     Severity,
     Unreadable,
 )
-from installml.scanning.sniff import END_RECORD, ends_as_zip
+from installml.scanning.sniff import ends_as_zip
 
 __all__ = ["HEAD", "RULES", "printable", "scan_files"]
 
@@ -131,9 +131,7 @@ class _Visit:
         claims = [scanner for scanner in self._scanners if scanner.claims(head, name)]
         if not isinstance(content, Expanded) and ends_as_zip(content):
             # A zip is known by its end, whatever stands before it.
-            claims += [
-                scanner for scanner in self._scanners if scanner not in claims and scanner.claims(END_RECORD, "")
-            ]
+            claims += [scanner for scanner in self._scanners if scanner.name == "zip" and scanner not in claims]
         for scanner in claims:
             self._tally.scanners[scanner.name] = None
             try:
