@@ -431,8 +431,8 @@ def scan_rules() -> str:
 
 
 SCANNING = (
-    "`installml scan` reports these ([guide](../guides/scan.md)); the gate blocks from `high` on unless `--block` says\n"
-    "otherwise. A rule's id never changes its meaning, so that suppressions and policies can name it."
+    "`installml scan` reports these ([guide](../guides/scan.md)); the gate blocks from `high` on unless `--block`\n"
+    "says otherwise. A rule's id never changes its meaning, so that suppressions and policies can name it."
 )
 
 PAGES = {
