@@ -2,7 +2,7 @@
 
 What CPython's `_pickle.c` does is followed where it differs from `pickletools`: marks keep the values below them out
 of reach, POP may take a mark away, MEMOIZE counts the values held, text opcodes are decoded the way it decodes them.
-Frames are passed over: the C unpickler only checks that they are not longer than what is there, and so does this.
+Frames are passed over, as the C unpickler does; one that is longer than what is there is noted in `long_frame`.
 `pickletools` gives the numbers of the opcodes; their widths are here.
 """
 
@@ -112,6 +112,7 @@ class Machine:
         self._stopped = False
         self._branched = False
         self.steps = 0
+        self.long_frame: int | None = None
         self.root: Any = DATA
         self._table = [_DO.get(_NAMES.get(code, "")) for code in range(256)]
 
@@ -340,7 +341,7 @@ class Machine:
         size = self._number(8)
         end = self.position + size
         if size and (end >= 1 << 62 or (end > self._base + len(self._buffer) and not self._there(end - 1))):
-            raise self._broken("a frame is longer than what is there")
+            self.long_frame = self._opcode_at  # CPython stops here; not everybody has to
 
     def _there(self, offset: int) -> bool:
         # A small frame is read ahead: in a compressed content going back is dear.

@@ -259,6 +259,8 @@ class _Follower:
         if counts:
             notes.report()
             self.nested |= notes.nested
+            if machine.long_frame is not None:
+                self._visit.found(BROKEN, "a frame is longer than what is there", machine.long_frame)
         if isinstance(broken, Broken) and counts:
             self._visit.found(BROKEN, broken.reason, broken.offset)
         elif isinstance(broken, Unreadable | Exhausted):
