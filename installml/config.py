@@ -140,6 +140,7 @@ SETTINGS: Mapping[str, _Setting] = {
     "part_size": _Setting(_part, 0, project=True),
     "offline": _Setting(_flag, False, project=True),
     "insecure": _Setting(_names, ()),
+    "policy": _Setting(_text, ""),
     "runtime.index": _Setting(_text, ""),
     "runtime.wheels": _Setting(_text, ""),
 }
@@ -267,6 +268,7 @@ class Settings:
             environ=self.environ,
             mirrors_of=self.mirrors_of,
             ask=self._answering(ask),
+            policy_file=_absolute(self["policy"], self.user_home) if self["policy"] else None,
         )
 
     def _answering(self, ask: Ask | None) -> Ask:

@@ -36,6 +36,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("INSTALLML_OFFLINE", "offline", "1 to use nothing but what is on this machine."),
     Variable("INSTALLML_INSECURE", "insecure", "Comma-separated registries that may be spoken to over plain http."),
     Variable("INSTALLML_KEY_PASSWORD", "", "Passphrase of signing keys (and PIN of tokens) where nobody can be asked."),
+    Variable("INSTALLML_POLICY", "policy", "Trust policy that is asked before your own trust.toml."),
     Variable("INSTALLML_INDEX", "runtime.index", "Python package index for runtime environments."),
     Variable("INSTALLML_WHEELS", "runtime.wheels", "Folder of wheels for runtime environments without a network."),
     Variable("HF_HUB_CACHE", "", "Where Hugging Face's tools keep files; those that are named there are not fetched."),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..runtime.index import Index
     from ..signing.secret import Ask
     from ..spec.descriptor import Descriptor
+    from ..store.trusted import TrustFolder
     from ..transfer.download import Tuning
     from ..transfer.rate import Rate
 
@@ -59,6 +60,7 @@ class Session:
         trusted_indexes: Given a manifest, returns the digests of those of its chunk indexes that verified signatures
             vouch for; none in this version, which checks no signatures.
         ask: Asks for a passphrase or PIN, given what is wanted.
+        policy_file: Trust policy that is asked before the user's own; None for none.
     """
 
     home: Path
@@ -81,6 +83,7 @@ class Session:
     mirrors_of: Callable[[str], MirrorSettings | None] = lambda _: None
     trusted_indexes: Callable[[Descriptor], Collection[Digest]] = lambda _: ()
     ask: Ask = field(default=ask_nobody, repr=False)
+    policy_file: Path | None = None
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)
     _registries: dict[str, Registry] = field(init=False, default_factory=dict, repr=False)
@@ -100,6 +103,13 @@ class Session:
     def keys(self) -> Path:
         """Folder of signing keys."""
         return self.home / "trust" / "keys"
+
+    @property
+    def trusted(self) -> TrustFolder:
+        """Whom this machine trusts, and what it has seen."""
+        from ..store.trusted import TrustFolder
+
+        return TrustFolder(self.home / "trust")
 
     @property
     def servers(self) -> Path:

@@ -68,6 +68,7 @@ __all__ = [
     "PatchFromOpt",
     "PathArg",
     "PlaceArg",
+    "PolicyOpt",
     "PortOpt",
     "PredicateOpt",
     "Progress",
@@ -178,6 +179,12 @@ LimitRateOpt = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+PolicyOpt = Annotated[
+    str,
+    typer.Option(
+        "--policy", metavar="FILE", help="Trust policy, asked before your own trust.toml.", rich_help_panel=_PANEL
+    ),
+]
 ProgressOpt = Annotated[
     Progress | None,
     typer.Option(
@@ -208,6 +215,7 @@ class Common:
     insecure: InsecureOpt = False
     jobs: JobsOpt = None
     limit_rate: LimitRateOpt = ""
+    policy: PolicyOpt = ""
     progress: ProgressOpt = None
     color: ColorOpt = None
     debug: DebugOpt = False
@@ -223,6 +231,7 @@ class Common:
             "home": self.home,
             "jobs": self.jobs,
             "limit_rate": self.limit_rate,
+            "policy": self.policy,
             "offline": self.offline or None,
             "insecure": ("*",) if self.insecure else (),
         }

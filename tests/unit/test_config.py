@@ -27,6 +27,7 @@ VALUES = {
     "part_size": (1 << 20, 2 << 20, 3 << 20, 4 << 20),
     "offline": (True, True, True, True),
     "insecure": (("flag.example",), ("env.example",), None, ("user.example",)),
+    "policy": ("/flag", "/env", None, "/user"),
     "runtime.index": ("https://flag.example", "https://env.example", None, "https://user.example"),
     "runtime.wheels": ("/flag", "/env", None, "/user"),
 }
