@@ -31,7 +31,9 @@ _VERBS = {
     "logs": "serve",
     "predict": "serve", "ps": "serve", "pull": "pull", "push": "push", "registry_serve": "registry", "remove": "tags",
     "sbom": "sbom", "scan": "scan",
-    "serve": "serve", "stop": "serve", "tag": "tags", "tags": "tags", "test": "serve", "uninstall": "install",
+    "serve": "serve", "stop": "serve", "tag": "tags", "tags": "tags", "test": "serve",
+    "trust_add": "trust", "trust_list": "trust", "trust_policy": "trust", "trust_remove": "trust",
+    "trust_rotate": "trust", "trust_test": "trust", "uninstall": "install",
 }  # fmt: skip
 _OTHERS = {
     "InstallMLError": "installml.errors",
@@ -84,6 +86,12 @@ __all__ = [
     "tag",
     "tags",
     "test",
+    "trust_add",
+    "trust_list",
+    "trust_policy",
+    "trust_remove",
+    "trust_rotate",
+    "trust_test",
     "uninstall",
 ]
 
@@ -111,6 +119,7 @@ if TYPE_CHECKING:
     from .api.serve import logs, predict, ps, serve, stop, test
     from .api.session import Session
     from .api.tags import remove, tag, tags
+    from .api.trust import trust_add, trust_list, trust_policy, trust_remove, trust_rotate, trust_test
     from .config import config_show, default_session
     from .errors import InstallMLError
 

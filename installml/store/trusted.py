@@ -197,6 +197,21 @@ class TrustFolder:
         owners = {path.parent for path in files} | {path.parents[2] for path in tags}
         return tuple(sorted(self._place(folder) for folder in owners))
 
+    def unpin(self, place: Place) -> bool:
+        """Pin nobody for one repository any more; what was seen there stays.
+
+        Returns:
+            Whether somebody was.
+        """
+        path = self._folder(place) / _PIN
+        with disk_errors(path):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+        remove_empty(path.parent, self._seen)
+        return True
+
     def rotate(self, place: Place, pin: Pin) -> None:
         """Put ``pin`` in the place of whoever is pinned for one repository."""
         write_whole(self._folder(place) / _PIN, pin.to_bytes())

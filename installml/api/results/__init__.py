@@ -54,6 +54,15 @@ if TYPE_CHECKING:
         Transfer,
     )
     from .scanning import HiddenFinding, ScanFinding, ScanResult
+    from .trust import (
+        PolicyResult,
+        TrustChangeResult,
+        TrustListResult,
+        TrustPin,
+        TrustRule,
+        TrustStep,
+        TrustTestResult,
+    )
 
 __all__ = [
     "AttestResult",
@@ -87,6 +96,7 @@ __all__ = [
     "LoginResult",
     "MendedBlob",
     "PartialFiles",
+    "PolicyResult",
     "PredictResult",
     "PullResult",
     "PushResult",
@@ -105,6 +115,12 @@ __all__ = [
     "TagsResult",
     "TestResult",
     "Transfer",
+    "TrustChangeResult",
+    "TrustListResult",
+    "TrustPin",
+    "TrustRule",
+    "TrustStep",
+    "TrustTestResult",
     "UninstallResult",
     "UpdateInfo",
     "to_json",
@@ -127,6 +143,15 @@ _MODULES = {
     "registries": ("LoginResult", "RemoveResult", "TagResult", "TagsResult"),
     "packages": ("FileInfo", "InfoResult", "InitResult", "ListEntry", "ListResult", "UpdateInfo"),
     "scanning": ("HiddenFinding", "ScanFinding", "ScanResult"),
+    "trust": (
+        "PolicyResult",
+        "TrustChangeResult",
+        "TrustListResult",
+        "TrustPin",
+        "TrustRule",
+        "TrustStep",
+        "TrustTestResult",
+    ),
     "running": (
         "DemoDigit",
         "DemoResult",
