@@ -193,7 +193,7 @@ class _Directory:
         start = max(0, self._size - _MAX_COMMENT - _END.size)
         tail = self._content.read_at(start, self._size - start)
         at = tail.rfind(END_RECORD)
-        while at > len(tail) - _END.size:
+        while at >= 0 and at > len(tail) - _END.size:
             at = tail.rfind(END_RECORD, 0, at)
         if at < 0:
             raise Unreadable("has no end of a zip's directory", self._size)
