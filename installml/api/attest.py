@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..attesting.predicate import MAX_PREDICATE, predicate_type, read_predicate
+from ..attesting.predicate import MAX_PREDICATE, check_predicate, predicate_type, read_predicate, statement_about
 from ..errors import UsageError
 from ..events import Phase
 from ..signing.attach import attach_bundle
@@ -22,10 +22,8 @@ from ..spec.manifest import Manifest
 from ..spec.package import read_package
 from ..store.protocol import Destination
 from ..trust.bundle import Bundle, KeyHint
-from ..trust.claims import annotations_of
 from ..trust.dsse import Envelope
 from ..trust.evidence import Claims, Signed, Unproved
-from ..trust.statement import Statement, Subject
 from .keys import key_ring, signer_of
 from .places import Found, find
 from .results import AttestationInfo, AttestResult
@@ -62,7 +60,7 @@ def attest(
         RegistryError: The registry does not take it.
     """
     kind = predicate_type(type_)
-    said = dict(predicate) if isinstance(predicate, Mapping) else _read(Path(predicate))
+    said = check_predicate(dict(predicate), "predicate") if isinstance(predicate, Mapping) else _read(Path(predicate))
     session.on_event(Phase("resolving", reference))
     found = find(reference, session)
     signer = signer_of(key, session)
@@ -87,8 +85,8 @@ def attach_statement(
     """
     claims = Claims(created=int(session.clock()))
     place = f"{found.reference.registry}/{found.reference.repository}"
-    subject = Subject(place, (found.descriptor.digest,), annotations_of(claims))
-    envelope = Envelope.signed(Statement((subject,), kind, predicate).to_bytes(), signer.sign)
+    statement = statement_about(found.descriptor.digest, place, kind, predicate, claims)
+    envelope = Envelope.signed(statement.to_bytes(), signer.sign)
     bundle = Bundle(envelope, KeyHint(signer.public_key.hint))
     with nullcontext() if found.remote else session.store.lease():
         target: Destination = session.remote(found.reference) if found.remote else session.local(found.reference)
@@ -157,7 +155,12 @@ def _unproved(one: Unproved) -> AttestationInfo:
 
 
 def _time(seconds: int | None) -> str:
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if seconds is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):  # a log may say anything
+        return ""
 
 
 def _summary(predicate: Mapping[str, Any]) -> str:

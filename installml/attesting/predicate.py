@@ -8,10 +8,21 @@ from typing import Any
 
 from ..digest import Digest
 from ..errors import UsageError
-from ..spec.canonical import parse_json
+from ..spec.canonical import canonical, parse_json
+from ..trust.claims import annotations_of
+from ..trust.evidence import Claims
 from ..trust.statement import ML_BOM, PROVENANCE, SCAN, Statement, Subject
 
-__all__ = ["MAX_PREDICATE", "SPDX", "TYPES", "PredicateInvalid", "predicate_type", "read_predicate", "statement_about"]
+__all__ = [
+    "MAX_PREDICATE",
+    "SPDX",
+    "TYPES",
+    "PredicateInvalid",
+    "check_predicate",
+    "predicate_type",
+    "read_predicate",
+    "statement_about",
+]
 
 MAX_PREDICATE = 16 << 20
 """Bytes of a predicate; an envelope is base64 of it and must stay below ``trust.dsse.MAX_ENVELOPE``."""
@@ -26,6 +37,7 @@ TYPES: Mapping[str, str] = {
     "scan": SCAN,
 }
 """Short names, where the tools of others have one in their words."""
+_NO_CLAIMS = Claims()
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:[!-~]{1,460}")
 
 
@@ -55,7 +67,15 @@ def read_predicate(data: bytes, origin: str) -> dict[str, Any]:
         JSONInvalid: Too large, or not acceptable JSON.
         PredicateInvalid: Not an object, or already a statement or an envelope around one.
     """
-    value = parse_json(data, origin, cap=MAX_PREDICATE)
+    return check_predicate(parse_json(data, origin, cap=MAX_PREDICATE), origin)
+
+
+def check_predicate(value: object, origin: str) -> dict[str, Any]:
+    """Return ``value`` when it can be said in a statement.
+
+    Raises:
+        PredicateInvalid: Not an object, already a statement or an envelope around one, or nothing that JSON can spell.
+    """
     if not isinstance(value, dict):
         raise PredicateInvalid(f"{origin} is JSON but no object", subject=origin)
     if "predicateType" in value or {"payload", "payloadType"} <= value.keys():
@@ -64,10 +84,23 @@ def read_predicate(data: bytes, origin: str) -> dict[str, Any]:
             hint="Give the value of its key predicate alone; the subject is the package.",
             subject=origin,
         )
+    _check_spelled(value, origin)
     return value
 
 
-def statement_about(digest: Digest, name: str, type_: str, predicate: Mapping[str, Any]) -> Statement:
+def _check_spelled(value: dict[Any, Any], origin: str) -> None:
+    """Refuse what would not come back as it is: numbers beyond every float, keys that are no text, other objects."""
+    try:
+        same = parse_json(canonical(value), origin, cap=MAX_PREDICATE) == value
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PredicateInvalid(f"{origin} cannot be written as JSON: {error}", subject=origin) from error
+    if not same:
+        raise PredicateInvalid(f"{origin} holds what JSON does not have", subject=origin)
+
+
+def statement_about(
+    digest: Digest, name: str, type_: str, predicate: Mapping[str, Any], claims: Claims = _NO_CLAIMS
+) -> Statement:
     """Return the statement that ``predicate`` holds for a package.
 
     Args:
@@ -75,5 +108,6 @@ def statement_about(digest: Digest, name: str, type_: str, predicate: Mapping[st
         name: What the signer calls the package.
         type_: Predicate type, from ``predicate_type``.
         predicate: What is said.
+        claims: What else the signer claims, such as when it was said.
     """
-    return Statement((Subject(name, (digest,)),), type_, predicate)
+    return Statement((Subject(name, (digest,), annotations_of(claims)),), type_, predicate)

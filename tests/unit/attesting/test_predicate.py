@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from google.protobuf import json_format
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.statement import Statement
 
 from installml.attesting.predicate import (
     MAX_PREDICATE,
     TYPES,
     PredicateInvalid,
+    check_predicate,
     predicate_type,
     read_predicate,
     statement_about,
@@ -62,3 +68,19 @@ def test_the_statement_is_about_the_manifest_and_reads_back() -> None:
     assert found.predicate_type == TYPES["scan"]
     assert found.predicate == {"a": [1, {"b": "ü"}]}
     assert canonical(found.predicate) == canonical(statement.predicate)
+
+
+def test_the_statement_is_valid_by_in_totos_own_rules() -> None:
+    ours = statement_about(DIGEST, "ghcr.io/acme/x", predicate_type("scan"), {"findings": []})
+    Statement.copy_from_pb(json_format.Parse(ours.to_bytes(), statement_pb2.Statement())).validate()
+
+
+@pytest.mark.parametrize("said", [{"a": float("inf")}, {"a": object()}, {1: 2, "1": 3}, {"a": "\ud800"}, {"a": {1, 2}}])
+def test_what_json_cannot_spell_is_refused(said: dict[Any, Any]) -> None:
+    with pytest.raises((PredicateInvalid, JSONInvalid)):
+        check_predicate(said, "predicate")
+
+
+def test_a_number_beyond_every_float_is_refused() -> None:
+    with pytest.raises((PredicateInvalid, JSONInvalid)):
+        read_predicate(b'{"accuracy": 1e999}', "file")
