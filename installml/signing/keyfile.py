@@ -247,7 +247,7 @@ def _loaded(der: bytes, origin: str, secret: Secret | None = None) -> PrivateKey
             raise _wrong(origin) from None
         raise KeyInvalid(f"{origin} is not a private key that can be read", subject=origin) from None
     if PublicKey.of_key(key.public_key(), origin).kind is KeyKind.ED25519:
-        # cosign takes attestations of such a key for Ed25519ph (observed with 3.1.3), which is not made here
+        # cosign 3.1.3 signs Ed25519ph with it and verifies the pure variant only; model_signing 1.1 knows ECDSA only
         raise KeyInvalid(
             f"{origin} is an Ed25519 key; signatures by it are not understood by every tool", subject=origin
         )

@@ -182,11 +182,12 @@ class PublicKey:
         return [(key.verify, signature, data, scheme, hashes.SHA256()) for scheme in (padding.PKCS1v15(), pss)]
 
     def _reservation(self) -> str:
-        # Observed with cosign 3.1.3: `attest-blob` with an Ed25519 key signs the prehashed variant (RFC 8032, 5.1,
-        # Ed25519ph), `sign-blob` the pure one. `cryptography` has only the pure one, and the two cannot be told apart.
+        # Observed with cosign 3.1.3 and an Ed25519 key: `sign`, `attest` and `attest-blob` make the prehashed variant
+        # (RFC 8032, 5.1, Ed25519ph), and `verify` takes the pure one only, so not even what cosign signed itself.
+        # `cryptography` has only the pure one, and a signature does not say which it is.
         if self.kind is not KeyKind.ED25519:
             return ""
-        return "; Ed25519ph, which cosign makes with such a key for attestations, is not read: sign with ECDSA P-256"
+        return "; Ed25519ph, which cosign makes with such a key, is not read: sign with ECDSA P-256"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.fingerprint}"

@@ -18,6 +18,7 @@ PURE = [
     ROOT / "reference.py", ROOT / "digest.py", ROOT / "events.py", *sorted((ROOT / "spec").glob("*.py")),
     ROOT / "machines" / "machine.py", ROOT / "machines" / "match.py", ROOT / "serving" / "plan.py",
     ROOT / "serving" / "check.py", *sorted((ROOT / "attesting").glob("*.py")),
+    *sorted((ROOT / "trust").glob("*.py")),
 ]  # fmt: skip
 
 

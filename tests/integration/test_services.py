@@ -37,6 +37,7 @@ PROVISION = Path(tools.__file__).with_name("provision.py")
 VERSION_COMMANDS = {
     "crane": ["version"],
     "modctl": ["version"],
+    "model-signing": ["-m", "model_signing", "--version"],
     "oras": ["version"],
     "oras-py": ["-c", "import oras; print(oras.__version__)"],
     "regctl": ["version"],

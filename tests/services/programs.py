@@ -87,11 +87,15 @@ class DebianTool:
 
 @dataclass(frozen=True, slots=True)
 class PythonTool:
-    """A Python package in a virtual environment of its own; its program is that environment's interpreter."""
+    """A Python package in a virtual environment of its own; its program is that environment's interpreter.
+
+    `beside` are packages that it needs and does not name.
+    """
 
     name: str
     package: str
     pinned: str
+    beside: tuple[str, ...] = ()
 
     @property
     def home(self) -> Path:
@@ -129,6 +133,7 @@ TOOLS: Mapping[str, GoTool | DebianTool | PythonTool | FoundTool] = {
         DebianTool("btrfs", "btrfs-progs", "mkfs.btrfs"),
         DebianTool("xfs", "xfsprogs", "mkfs.xfs"),
         PythonTool("oras-py", "oras", "0.2.43"),
+        PythonTool("model-signing", "model-signing", "1.1.1", beside=("pyopenssl==26.4.0",)),
         GoTool("crane", "github.com/google/go-containerregistry", "crane"),
         GoTool("oras", "oras.land/oras", "oras"),
         GoTool("regctl", "github.com/regclient/regclient", "regctl"),

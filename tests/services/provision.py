@@ -104,7 +104,7 @@ def _environment(tool: PythonTool) -> None:
     with _staged(tool.home) as staging:
         _attempt([sys.executable, "-m", "venv", str(staging)])
         pip = [str(staging / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-        _attempt([*pip, "install", "--quiet", f"{tool.package}=={tool.pinned}"])
+        _attempt([*pip, "install", "--quiet", f"{tool.package}=={tool.pinned}", *tool.beside])
 
 
 def _command(name: str, lacking: str) -> str:
