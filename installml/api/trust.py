@@ -124,7 +124,8 @@ def trust_add(
     after = folder.change_policy(lambda text: add_signer(text, str(folder.policy_file), place, pattern, note))
     notices = (*_overruled(place, session), *_pinned_otherwise(place, pattern, session), *_no_more_asked(place, after))
     change = "unchanged" if after == before else "added"
-    return TrustChangeResult(change, str(place), shown(str(pattern)), (), str(folder.policy_file), notices)
+    written = "" if after == before else str(folder.policy_file)
+    return TrustChangeResult(change, str(place), shown(str(pattern)), (), written, notices)
 
 
 def _no_more_asked(place: Place, policy: Policy) -> tuple[str, ...]:
@@ -205,9 +206,10 @@ def trust_remove(
         rule.prefix == place and (pattern is None or any(each.pattern == pattern for each in rule.signers))
         for rule in folder.policy().rules
     )
-    if ruled or not unpinned:
+    written = ruled or not unpinned
+    if written:
         folder.change_policy(_without(origin, place, pattern))
-    return TrustChangeResult("removed", str(place), shown(str(pattern or "")), unpinned, origin)
+    return TrustChangeResult("removed", str(place), shown(str(pattern or "")), unpinned, origin if written else "")
 
 
 def _without(origin: str, place: Place, pattern: Pattern | None) -> Callable[[str], str]:
@@ -247,7 +249,7 @@ def trust_rotate(
     place, folder = _place(prefix, session), session.trusted
     if not (key or identity or issuer or statement):
         gone = tuple(map(str, folder.forget(place)))
-        return TrustChangeResult("forgotten", str(place), "", gone, str(folder.policy_file))
+        return TrustChangeResult("forgotten", str(place), "", gone)
     signer, public = _successor(statement, place, session) if statement else _named(key, identity, issuer, session)
     if public is not None:
         folder.add_key(public)
@@ -260,7 +262,8 @@ def trust_rotate(
         pinned = [place]
     for repository in pinned:
         folder.rotate(repository, Pin((signer,), int(session.clock()), "rotated"))
-    return TrustChangeResult("rotated", str(place), words([signer]), tuple(map(str, pinned)), str(folder.policy_file))
+    written = str(folder.policy_file) if ruled else ""
+    return TrustChangeResult("rotated", str(place), words([signer]), tuple(map(str, pinned)), written)
 
 
 def _replace_named(place: Place, signer: Signer, session: Session) -> None:

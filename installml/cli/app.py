@@ -49,6 +49,11 @@ GROUPS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "hardware": ("hardware", "Show what this machine has, and whether a package fits.", ("check",)),
     "cache": ("cache", "Show, clean and verify the local store.", ("df", "gc", "verify", "repair", "path")),
     "keys": ("keys", "Make and keep the keys that sign packages.", ("generate", "import", "list", "export", "rotate")),
+    "trust": (
+        "trust",
+        "Say whom to trust, and see why a package may be used.",
+        ("add", "list", "remove", "rotate", "policy", "test"),
+    ),
     "registry": ("registry", "Run an OCI registry.", ("serve",)),
     "config": ("config", "Show settings.", ("show",)),
 }

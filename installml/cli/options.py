@@ -18,6 +18,7 @@ from .screen import Color
 __all__ = [
     "AdvisoriesOpt",
     "AllOpt",
+    "AllowDowngradeOpt",
     "AllowUnsignedOpt",
     "AnonymousPullOpt",
     "AttestationsOpt",
@@ -43,9 +44,12 @@ __all__ = [
     "HomeOpt",
     "HostOpt",
     "HtpasswdOpt",
+    "IdentityGlobOpt",
+    "IdentityOpt",
     "InputOpt",
     "InsecureOpt",
     "InstalledArg",
+    "IssuerOpt",
     "JobsOpt",
     "KeyArg",
     "KeyOpt",
@@ -61,6 +65,7 @@ __all__ = [
     "OpinionsOpt",
     "OptionalDestinationArg",
     "OptionalKeyArg",
+    "OptionalPrefixArg",
     "OptionalRefArg",
     "OptionalServerArg",
     "OutputOpt",
@@ -69,10 +74,14 @@ __all__ = [
     "PathArg",
     "PlaceArg",
     "PolicyOpt",
+    "PolicyVerb",
+    "PolicyVerbArg",
     "PortOpt",
     "PredicateOpt",
+    "PrefixArg",
     "Progress",
     "ProgressOpt",
+    "PublicKeyOpt",
     "QuietOpt",
     "RecordOpt",
     "RefArg",
@@ -88,6 +97,7 @@ __all__ = [
     "ServerArg",
     "SourceArg",
     "SpecOpt",
+    "StatementOpt",
     "SuppressionsOpt",
     "TagOpt",
     "TlsCertOpt",
@@ -147,6 +157,12 @@ class Progress(StrEnum):
     AUTO = "auto"
     PLAIN = "plain"
     JSON = "json"
+
+
+class PolicyVerb(StrEnum):
+    """What can be done with the policy."""
+
+    SHOW = "show"
 
 
 FormatOpt = Annotated[
@@ -361,6 +377,45 @@ ScanFormatOpt = Annotated[
 ]
 OutputOpt = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="File to write instead.", show_default=False)
+]
+PrefixArg = Annotated[str, _argument("PREFIX", "Registry, with or without a path, such as ghcr.io/acme.")]
+OptionalPrefixArg = Annotated[str, _argument("PREFIX", "Only what is under it; everything when left out.")]
+PolicyVerbArg = Annotated[PolicyVerb, _argument("show", "What to do with it: show.")]
+PublicKeyOpt = Annotated[
+    str,
+    typer.Option(
+        "--key", metavar="KEY", help="Public key file, name of a key here, or sha256:<hex>.", show_default=False
+    ),
+]
+IdentityOpt = Annotated[
+    str,
+    typer.Option(
+        "--identity", metavar="WHO", help="E-mail address or URI of a certificate, exactly.", show_default=False
+    ),
+]
+IdentityGlobOpt = Annotated[
+    str,
+    typer.Option(
+        "--identity-glob",
+        metavar="GLOB",
+        help="The same with * (no / and no @) and ** (anything).",
+        show_default=False,
+    ),
+]
+IssuerOpt = Annotated[
+    str, typer.Option("--issuer", metavar="URL", help="Who vouches for the identity, exactly.", show_default=False)
+]
+StatementOpt = Annotated[
+    str,
+    typer.Option(
+        "--statement",
+        metavar="FILE",
+        help="Statement by which the trusted key hands over to the next.",
+        show_default=False,
+    ),
+]
+AllowDowngradeOpt = Annotated[
+    bool, typer.Option("--allow-downgrade", help="Accept a package that is older than one seen under its name.")
 ]
 NewKeyArg = Annotated[str, _argument("NAME", "What the key will be called here.")]
 KeyArg = Annotated[str, _argument("NAME", "The key: NAME, or NAME@VERSION.")]

@@ -246,6 +246,72 @@ def _key_rotate(result: r.KeyRotateResult, _: Look) -> Lines:
     yield f"next: installml keys export {key.name} --rotation   (for those who trust the old one)"
 
 
+def _trust_change(result: r.TrustChangeResult, _: Look) -> Lines:
+    who = result.signer or "whoever was trusted"
+    yield {
+        "added": f"{result.prefix}: trusts {who}",
+        "unchanged": f"{result.prefix}: trusted {who} already",
+        "removed": f"{result.prefix}: no longer trusts {who}",
+        "rotated": f"{result.prefix}: trusts {who} instead of whom it trusted before",
+        "forgotten": f"{result.prefix}: forgot who was trusted and what was seen",
+    }[result.change]
+    if result.file:
+        yield f"written to {result.file}"
+    for repository in result.repositories:
+        yield f"{'pinned' if result.change == 'rotated' else 'no longer pinned'}: {repository}"
+    yield from _notices(result.notices)
+
+
+def _trust_list(result: r.TrustListResult, _: Look) -> Lines:
+    if not result.rules and not result.pins:
+        yield "nobody is trusted in advance; somebody at a terminal is asked at the first use of a signed package"
+        yield "trust somebody with: installml trust add REGISTRY/PATH --key FILE"
+    yield from _trust_rules(result.rules)
+    if result.pins:
+        rows = [(pin.repository, " or ".join(pin.signers), f"{pin.how} {pin.pinned}") for pin in result.pins]
+        yield from table(rows, ("PINNED", "SIGNER", "SINCE"))
+
+
+def _trust_rules(rules: Sequence[r.TrustRule]) -> Lines:
+    rows = [(rule.prefix, rule.level, who, rule.origin) for rule in rules for who in _who_may(rule)]
+    return table(rows, ("PREFIX", "LEVEL", "SIGNERS", "FROM")) if rows else ()
+
+
+def _who_may(rule: r.TrustRule) -> Sequence[str]:
+    needed = f"{rule.threshold} of these:" if rule.threshold > 1 else ""
+    asked = "whoever somebody at a terminal accepts" if rule.first_use == "ask" else ""
+    return [who for who in (needed, *rule.signers, asked) if who]
+
+
+def _policy(result: r.PolicyResult, _: Look) -> Lines:
+    yield f"policy: {', then '.join(result.files) or 'none written; signatures are enforced, nobody is known'}"
+    yield from _trust_rules(result.rules)
+    for rule in result.rules:
+        more = {
+            "attestations": ", ".join(rule.attestations),
+            "oldest": f"{rule.max_age} s" if rule.max_age is not None else "",
+            "going back": rule.rollback if rule.rollback != "refuse" else "",
+            "mirror of": rule.mirror_of,
+        }
+        for name, value in more.items():
+            if value:
+                yield f"{rule.prefix}: {name} {value}"
+    for revoked in result.revoked:
+        yield f"revoked: {revoked}"
+    if result.decides is not None:
+        yield f"decides: {result.decides.prefix} ({result.decides.origin})"
+
+
+def _trust_test(result: r.TrustTestResult, look: Look) -> Lines:
+    marks = {"met": "ok", "failed": "problem", "noted": "noted"}
+    for step in result.steps:
+        yield f"{_mark(marks[step.state], look)} {step.rule:<11} {step.sentence}"
+    yield ""
+    yield result.message
+    if result.hint:
+        yield f"hint: {result.hint}"
+
+
 def _index(result: r.IndexResult, _: Look) -> Lines:
     if not result.files:
         yield f"{spelled(result.reference)} has no file of 8 MiB or more; it needs no chunk index"
@@ -555,7 +621,7 @@ def _accelerator(gpu: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-_MARKS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "problem": ("✗", "x")}
+_MARKS = {"ok": ("✓", "ok"), "warning": ("!", "!"), "problem": ("✗", "x"), "noted": ("·", "-")}
 
 
 def _mark(state: str, look: Look) -> str:
@@ -662,6 +728,10 @@ WORDS: Mapping[str, Callable[[Any, Look], Lines]] = {
     "TagsResult": _tags,
     "TestResult": _test,
     "Transfer": _transfer,
+    "PolicyResult": _policy,
+    "TrustChangeResult": _trust_change,
+    "TrustListResult": _trust_list,
+    "TrustTestResult": _trust_test,
     "UninstallResult": _uninstall,
 }
 """Kind of result to its words. By name, so that only the kind that is shown is loaded."""

@@ -89,7 +89,7 @@ class TrustChangeResult(Result):
         prefix: Where it holds.
         signer: Whom it is about, in words; empty for everybody there.
         repositories: Repositories whose pin changed.
-        file: The user's own policy.
+        file: The user's own policy, where it was changed; empty otherwise.
         notices: What the reader should know.
     """
 
@@ -97,7 +97,7 @@ class TrustChangeResult(Result):
     prefix: str
     signer: str
     repositories: tuple[str, ...]
-    file: str
+    file: str = ""
     notices: tuple[str, ...] = ()
 
 
