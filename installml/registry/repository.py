@@ -479,6 +479,10 @@ class Repository:
         """
         return self._referrers.find(descriptor, artifact_type)
 
+    def lists_referrers(self, descriptor: Descriptor) -> bool:
+        """Return whether the registry has the referrers API; where it has not, a tag stands for the list."""
+        return self._referrers.native(descriptor)
+
     # -- content management -------------------------------------------------------------------------------------
 
     def untag(self, tag: str) -> None:

@@ -332,6 +332,26 @@ class DiskRepository:
                         path.unlink(missing_ok=True)
         remove_empty(self.folder, self.store.root / "refs")
 
+    def keep_beside(self, subject: Digest, manifest: Descriptor) -> None:
+        """Let a manifest that names no subject stay as long as ``subject`` does; it takes the place of one before.
+
+        Signatures in cosign's classic form are such: in a registry only their tag says what they are about, and here
+        it would stand among the tags of packages.
+        """
+        before = self.beside(subject)
+        self.store.write(self._referrer(subject, manifest.digest), canonical(manifest.bare().to_json()))
+        if before is not None and before.digest != manifest.digest:
+            self._referrer(subject, before.digest).unlink(missing_ok=True)
+
+    def beside(self, subject: Digest) -> Descriptor | None:
+        """Return the manifest that ``keep_beside`` keeps for ``subject``."""
+        for path in sorted(self._referrer(subject, subject).parent.glob("sha*-*")):
+            with contextlib.suppress(NotFound):
+                entry = read_ref(path)
+                if self.manifest(entry).subject is None:
+                    return entry
+        return None
+
     def referrers(self, descriptor: Descriptor, artifact_type: str = "") -> list[Descriptor]:
         """Return what refers to ``descriptor``, with artifact type and annotations filled in."""
         found = []

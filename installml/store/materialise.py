@@ -16,9 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..spec.package import PackagedFile
-from .files import disk_errors, fsync_folder
+from .files import disk_errors, fsync_folder, write_whole
 
-__all__ = ["WAYS", "How", "Linked", "materialise"]
+__all__ = ["WAYS", "How", "Linked", "add_file", "materialise"]
 
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _NOT_HERE = {
@@ -85,6 +85,25 @@ def materialise(
             fsync_folder(path)
             path.chmod(0o555)
     return Linked(counts)
+
+
+def add_file(folder: Path, name: str, data: bytes) -> None:
+    """Put a small file, which is nobody's blob, into a folder that ``materialise`` has laid out; an old one goes.
+
+    Args:
+        folder: The folder, whether or not it is in use.
+        name: The file's name.
+        data: What it holds.
+
+    Raises:
+        StoreError: The disk refuses.
+    """
+    with disk_errors(folder):
+        folder.chmod(0o755)
+        try:
+            write_whole(folder / name, data, mode=0o444)
+        finally:
+            folder.chmod(0o555)
 
 
 def _place(blob: Path, target: Path, mode: int, order: list[How]) -> How:
