@@ -275,7 +275,9 @@ def _runtime(facts: Facts) -> list[dict[str, Any]]:
         return []
     engine = {"type": "framework", "bom-ref": f"engine:{runtime.engine}", "name": runtime.engine}
     name, _, version = runtime.image.partition("@")
-    image = _filled({"type": "container", "bom-ref": f"image:{runtime.image}", "name": name, "version": version})
+    image = _filled(
+        {"type": "container", "bom-ref": f"image:{runtime.image}", "name": name or runtime.image, "version": version}
+    )
     return [*([engine] if runtime.engine != "none" else []), *([image] if runtime.image else [])]
 
 

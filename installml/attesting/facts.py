@@ -8,7 +8,7 @@ reason to say nothing of the rest: it is told in ``gaps``, and whoever signs the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -182,8 +182,8 @@ def gather(package: Package, digest: Digest, source: Fetcher, reference: Referen
         reference=reference,
         digest=digest,
         size=package.size,
-        name=_short(package.name or about["name"] or reference.repository, 256),
-        version=_short(package.version or about["version"], 128),
+        name=_short(package.name, 256) or _short(about["name"], 256) or reference.repository,
+        version=_short(package.version, 128) or _short(about["version"], 128),
         description=_said(package, "description") or about["description"],
         license=_said(package, "licenses") or about["licenses"],
         authors=_authors(package, about),
@@ -199,7 +199,7 @@ def gather(package: Package, digest: Digest, source: Fetcher, reference: Referen
         quantization=about["quantization"],
         parameters=about["paramSize"],
         languages=about["languages"],
-        datasets=about["datasetsURL"] or tuple(_short(one) for one in texts(card.get("datasets"))),
+        datasets=about["datasetsURL"] or _all_short(texts(card.get("datasets"))),
         metrics=_metrics(card),
         base=_base(reader) or recipe.base,
         runtime=runtime,
@@ -213,8 +213,12 @@ def gather(package: Package, digest: Digest, source: Fetcher, reference: Referen
 
 def _short(words: str, most: int = MAX_TEXT) -> str:
     """Return text that a terminal, a log and UTF-8 can take, cut where it is too long."""
-    words = printable(words)
+    words = printable(words).strip()
     return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
+def _all_short(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(short for one in words if (short := _short(one)))
 
 
 def _said(package: Package, key: str) -> str:
@@ -240,8 +244,8 @@ def _config(reader: _Reader) -> dict[str, Any]:
     languages = model["capabilities"].mapping(("languages",), open_=True)["languages"]
     found: dict[str, Any] = {key: _short(node.string()) for key, node in about.items() if key in _ABOUT}
     found |= {key: _short(node.string()) for key, node in model.items() if key in _MODEL}
-    found |= {key: tuple(_short(one) for one in about[key].strings(most=1000)) for key in ("authors", "datasetsURL")}
-    found["languages"] = tuple(_short(one, 64) for one in languages.strings(most=1000))
+    found |= {key: _all_short(about[key].strings(most=1000)) for key in ("authors", "datasetsURL")}
+    found["languages"] = _all_short(languages.strings(most=1000))
     licenses = about["licenses"].strings(most=100)
     found["licenses"] = _short(licenses[0] if len(licenses) == 1 else " AND ".join(f"({one})" for one in licenses))
     reader.told(root)

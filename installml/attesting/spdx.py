@@ -197,9 +197,10 @@ def _needed(graph: _Graph, facts: Facts) -> list[str]:
         )
         for number, (name, version) in enumerate(pins)
     ]
-    name, _, version = (facts.runtime.image if facts.runtime else "").partition("@")
-    image = {"software_packageVersion": version, "software_primaryPurpose": "container"}
-    return [*found, *([graph.add("software_Package", "image", name=name, **image)] if name else [])]
+    whole = facts.runtime.image if facts.runtime else ""
+    name, _, version = whole.partition("@")
+    image = {"name": name or whole, "software_packageVersion": version, "software_primaryPurpose": "container"}
+    return [*found, *([graph.add("software_Package", "image", **image)] if whole else [])]
 
 
 def _base(graph: _Graph, facts: Facts) -> list[str]:

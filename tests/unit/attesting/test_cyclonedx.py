@@ -182,5 +182,6 @@ def test_whatever_a_package_says_of_itself_the_document_is_valid(said: list[str]
         bare(), name=said[0] or "x", version=said[1], description=said[2], license=said[3], authors=(said[4],),
         source=said[5], usage=said[6], datasets=(said[7], said[5]), task=said[8], architecture=said[9],
         metrics=(Metric(said[10], said[11]),), base=Base("ghcr.io/acme/base"), gaps=(said[11],), reference=NOWHERE,
+        files=(replace(bare().files[0], path=said[0] or "x"),),
     )  # fmt: skip
     assert cyclonedx_errors(made(about)) == []

@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from installml.attesting.facts import MAX_README, MAX_TEXT, Metric, gather
+from installml.attesting.cyclonedx import bom
+from installml.attesting.facts import MAX_README, MAX_TEXT, Facts, Metric, gather
+from installml.attesting.spdx import document
 from installml.digest import Digest
 from installml.errors import DigestMismatch, InstallMLError, SizeMismatch
+from installml.spec.canonical import canonical
 from installml.spec.descriptor import Descriptor
 from installml.spec.package import read_package
-from tests.unit.attesting.kit import ANNOTATIONS, BARE, CONFIG, FILES, HASH_B, WHERE, bare, facts, packed
+from tests.unit.attesting.kit import (
+    ANNOTATIONS,
+    BARE,
+    CONFIG,
+    FILES,
+    HASH_B,
+    RUNTIME,
+    WHERE,
+    bare,
+    cyclonedx_errors,
+    facts,
+    packed,
+    spdx_error,
+)
 
 DEEP = b"[" * 100_000
+
+
+def cyclonedx_error(about: Facts) -> str:
+    return " ".join(cyclonedx_errors(bom(about, tool="0.1.0", timestamp=0)))
+
+
+def spdx_fault(about: Facts) -> str:
+    return spdx_error(document(about, tool="0.1.0", timestamp=0))
 
 
 def test_manifest_config_recipe_runtime_lock_and_card_are_put_together() -> None:
@@ -121,6 +146,26 @@ def test_text_for_terminals_and_too_much_of_it_is_taken_out() -> None:
     })  # fmt: skip
     assert len(about.description) == MAX_TEXT
     assert "\x1b" not in about.description
+
+
+_NOTHING = "\x7f\u200b "
+
+
+def test_names_that_nobody_can_see_are_no_names() -> None:
+    about = facts(
+        {**FILES, "README.md": b"# card"},
+        config={"descriptor": {"name": _NOTHING, "authors": [_NOTHING, "Ada"], "datasetsURL": [_NOTHING]}},
+        annotations={"org.opencontainers.image.title": _NOTHING},
+    )
+    assert (about.name, about.authors, about.datasets) == ("acme/sentiment", ("Ada",), ())
+
+
+@pytest.mark.parametrize("fault", [cyclonedx_error, spdx_fault], ids=["cyclonedx", "spdx"])
+@pytest.mark.parametrize("image", ["@", f"@sha256:{HASH_B}", "x@@@", " "])
+def test_an_image_with_half_a_name_makes_no_wrong_document(image: str, fault: Callable[[Facts], str]) -> None:
+    about = facts({**FILES, ".installml/runtime.json": canonical({**RUNTIME, "image": image})})
+    assert about.gaps == ()
+    assert fault(about) == ""
 
 
 @pytest.mark.parametrize("when", ["yesterday", "2026-13-01T00:00:00Z", "2026-01-01", "9999999-01-01T00:00:00Z"])

@@ -141,5 +141,6 @@ def test_whatever_a_package_says_of_itself_the_document_is_valid(said: list[str]
         bare(), name=said[0] or "x", version=said[1], description=said[2], license=said[3], authors=(said[4] or "x",),
         source=said[5], usage=said[6], datasets=(said[7] or "x", said[5] or "x"), task=said[8],
         metrics=(Metric(said[9] or "x", said[0] or "x"),), base=Base("ghcr.io/acme/base"),
+        files=(replace(bare().files[0], path=said[0] or "x"),),
     )  # fmt: skip
     assert spdx_error(made(about)) == ""
