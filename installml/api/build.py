@@ -64,6 +64,7 @@ def build(folder: str | Path, *, tag: str = "", to: str = "", session: Session =
     with store.lease():
         package = made(Path(folder), session, Keep(store.blobs))
         copy(package, session.local(reference), package.root, tags=[reference.tag])
+        store.made.add(package.root.digest)
     return BuildResult(
         reference=reference.with_digest(package.root.digest),
         name=package.recipe.name,

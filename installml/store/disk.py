@@ -31,6 +31,7 @@ from .chunks import ChunkFolder
 from .files import disk_errors, make_folder, remove_empty, unique_suffix, write_whole
 from .host import Host, process_alive
 from .left_out import LeftOut
+from .made import Made
 from .owed import Owed
 from .partial import Partial
 from .room import Spared, check_room, nothing_spared
@@ -85,6 +86,7 @@ class DiskStore:
         self.chunks = ChunkFolder(root, root / "ingest", self.host)
         self.owed = Owed(root / "state", self.blobs, self.write, clock)
         self.left_out = LeftOut(root / "state" / "partial", self.write, self.blobs.path)
+        self.made = Made(root / "state" / "made", self.write)
 
     def __str__(self) -> str:
         return str(self.root)
