@@ -53,7 +53,7 @@ from installml.cli.main import main
 user, warm = int(sys.argv[1]), sys.argv[2]
 sys.argv[1:3] = []
 home, os.environ["INSTALLML_HOME"] = os.environ["INSTALLML_HOME"], warm
-main(sys.argv[1:])  # as root: everything is imported now, from folders that only root may read
+main([word.replace("/acme/killed:", "/acme/warm:") for word in sys.argv[1:]])  # imports what only root may read
 os.environ["INSTALLML_HOME"] = home
 os.umask(0o002)
 os.setgroups([])
@@ -64,7 +64,8 @@ sys.exit(main())
 
 
 class Wire:
-    """Stands in front of a registry and counts the bytes that go out; does something when there are enough.
+    """Stands in front of a registry and counts the bytes that go out, but for the repository that only warms up; does
+    something when there are enough.
 
     Attributes:
         sent: Bytes that have gone out.
@@ -98,6 +99,8 @@ class Wire:
 
             async def counted(message: Message) -> None:
                 await send(message)
+                if "/acme/warm/" in scope["path"]:
+                    return
                 self.sent += len(message.get("body", b""))
                 if self.sent >= self._at:
                     self._at = float("inf")
@@ -154,8 +157,8 @@ class Place:
         output, _ = child.communicate(timeout=120)
         assert child.returncode == 0, output.decode()
 
-    def repository(self) -> object:
-        return Registry(self.registry.address, HttpClient(Network())).repository("acme/killed")
+    def repository(self, name: str) -> object:
+        return Registry(self.registry.address, HttpClient(Network())).repository(name)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +166,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     wire = Wire()
     with start(tmp_path_factory.mktemp("registry"), faults=wire) as registry:
         found = Place(wire, registry)
-        PACKED.push(found.repository(), "1.0.0")  # type: ignore[arg-type]
+        for name in ("acme/killed", "acme/warm"):
+            PACKED.push(found.repository(name), "1.0.0")  # type: ignore[arg-type]
         yield found
 
 
@@ -274,10 +278,9 @@ def test_another_user_of_the_same_store_goes_on_with_it(place: Place) -> None:
         os.chown(shared, 0, GROUP)
         shared.chmod(0o2775)
         home, before = shared / "store", place.wire.sent
-        assert place.stopped(home, ALL + 10 * MIB, user=54321) == -signal.SIGKILL
+        assert place.stopped(home, 10 * MIB, user=54321) == -signal.SIGKILL
         place.finish(home, user=54322)
-        warm = 2 * (ALL + PART)  # each user imports everything by a pull of its own, whose last part may come twice
-        assert place.wire.sent - before <= warm + ALL + AGAIN + SPARE
+        assert place.wire.sent - before <= ALL + AGAIN + SPARE
         whole(home)
 
 
@@ -288,5 +291,5 @@ def test_after_a_reboot_nothing_that_may_have_been_lost_is_believed(place: Place
         os.truncate(data, 3 * MIB)
     store = DiskStore(home, host=Host(boot="another"))
     destination = store.repository(place.registry.address, "acme/killed")
-    copy(place.repository(), destination, PACKED.descriptor, tags=["1.0.0"], jobs=JOBS, part_size=PART)  # type: ignore[arg-type]
+    copy(place.repository("acme/killed"), destination, PACKED.descriptor, tags=["1.0.0"], jobs=JOBS, part_size=PART)  # type: ignore[arg-type]
     whole(home)
