@@ -155,8 +155,14 @@ def identifiers(expression: str) -> tuple[str, ...]:
 
 def terms_of(licence: str) -> Terms | None:
     """Return what a licence asks; None for one that the table does not have."""
-    name = spdx(licence) or licence
-    return _TERMS.get(name.lower()) or _TERMS.get(f"{name}-only".lower()) or _TERMS.get(f"licenseref-{name}".lower())
+    return _TERMS.get(_canonical(licence))
+
+
+def _canonical(licence: str) -> str:
+    """Return a licence's name as the table has it, whichever way a card spells it."""
+    word = licence.strip().lower()
+    spellings = (word, f"{word}-only", f"licenseref-{word}", spdx(licence).lower())
+    return next((spelling for spelling in spellings if spelling in _TERMS), word)
 
 
 def licence_of_base(base: str) -> str:
@@ -189,13 +195,15 @@ def _against(licence: str, named: tuple[str, ...], base: str, base_licence: str,
         terms = terms_of(name)
         if terms is None or terms.keeps is Keeps.NOTHING or not named:
             continue
-        wanted = (spdx(name) or name).lower().removesuffix("-only").removesuffix("-or-later")
-        same = any(
-            (spdx(one) or one).lower().removesuffix("-only").removesuffix("-or-later") == wanted for one in named
-        )
+        wanted = _family(name)
+        same = any(_family(one) == wanted for one in named)
         if terms.keeps is Keeps.NO or not same:
             detail = f"{licence}, while what is derived from {base[:100]} under {name} {terms.keeps.value}"
             yield Finding(CONFLICT, path, detail)
+
+
+def _family(licence: str) -> str:
+    return _canonical(licence).removesuffix("-only").removesuffix("-or-later")
 
 
 _FENCE = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
