@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Element", "integer", "octets", "oid", "read_der", "sequence"]
+__all__ = ["Element", "integer", "octets", "oid", "read_der", "sequence", "tagged"]
 
 _INTEGER, _OCTETS, _OID, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
 _MOST_DEPTH = 8
@@ -86,23 +86,23 @@ def _element(data: bytes, depth: int) -> tuple[Element, bytes]:
 
 def sequence(*parts: bytes) -> bytes:
     """Return a SEQUENCE of values."""
-    return _tagged(_SEQUENCE, b"".join(parts))
+    return tagged(_SEQUENCE, b"".join(parts))
 
 
 def octets(data: bytes) -> bytes:
     """Return an OCTET STRING."""
-    return _tagged(_OCTETS, data)
+    return tagged(_OCTETS, data)
 
 
 def integer(value: int) -> bytes:
     """Return an INTEGER that is not negative."""
-    return _tagged(_INTEGER, value.to_bytes(value.bit_length() // 8 + 1))
+    return tagged(_INTEGER, value.to_bytes(value.bit_length() // 8 + 1))
 
 
 def oid(dotted: str) -> bytes:
     """Return an OBJECT IDENTIFIER."""
     first, second, *rest = map(int, dotted.split("."))
-    return _tagged(_OID, b"".join(_base128(arc) for arc in (40 * first + second, *rest)))
+    return tagged(_OID, b"".join(_base128(arc) for arc in (40 * first + second, *rest)))
 
 
 def _base128(value: int) -> bytes:
@@ -112,7 +112,8 @@ def _base128(value: int) -> bytes:
     return bytes(reversed(digits))
 
 
-def _tagged(tag: int, content: bytes) -> bytes:
+def tagged(tag: int, content: bytes) -> bytes:
+    """Return a value of any type."""
     size = len(content)
     if size < 0x80:
         return bytes((tag, size)) + content

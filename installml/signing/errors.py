@@ -5,7 +5,9 @@ UsageError                  2
 ├── PassphraseRefused          wrong, empty, too short, or not the same twice
 ├── KeyExists                  a key of that name is there; keys are never overwritten
 ├── KeyExposed                 others can read the file of a private key
-└── SignerUnavailable          what holds the key cannot be used here: an extra, a device, a login
+├── SignerUnavailable          what holds the key cannot be used here: an extra, a device, a login
+├── IdentityMissing            nobody says who signs, or says it in a way that cannot be used
+└── TrustConfigInvalid         a file of roots of trust that cannot be read
 NotFound                    1
 └── KeyNotFound                no key of that name, or only its public half
 InstallMLError              1
@@ -17,6 +19,7 @@ from __future__ import annotations
 from ..errors import InstallMLError, NotFound, UsageError
 
 __all__ = [
+    "IdentityMissing",
     "KeyExists",
     "KeyExposed",
     "KeyNotFound",
@@ -24,6 +27,7 @@ __all__ = [
     "PassphraseRefused",
     "SignerUnavailable",
     "SigningFailed",
+    "TrustConfigInvalid",
 ]
 
 
@@ -61,6 +65,20 @@ class SignerUnavailable(UsageError):
     """What holds the key cannot be used here: an extra is not installed, a device or a login is missing."""
 
     reference = "signer-unavailable"
+
+
+class IdentityMissing(UsageError):
+    """Nobody says who signs: no identity token, no CI job that has one, nobody who could log in; or it is of no use."""
+
+    reference = "identity-missing"
+    default_hint = "Log in with a browser in a terminal, or name a token: --identity-token FILE"
+
+
+class TrustConfigInvalid(UsageError):
+    """A file that should say whom to trust (a trusted root, a trust config, certificates of authorities) does not."""
+
+    reference = "trust-config-invalid"
+    default_hint = "Ask whoever runs the authority for its trusted root, or leave it out to use the public one."
 
 
 class KeyNotFound(NotFound):
