@@ -196,8 +196,13 @@ def _failed(uri: str, error: Exception, kind: type[SignerUnavailable | SigningFa
             hint="PYKCS11LIB=/usr/lib/softhsm/libsofthsm2.so (the path of your token's library)",
             subject=uri,
         )
-    reason = f": {error}" if isinstance(error, ValueError) and str(error) else ""
+    told = isinstance(error, ValueError) or type(error).__module__.partition(".")[0] in _TELL_NO_SECRETS
+    reason = f": {error}" if told and str(error) else ""
     return kind(f"{uri} cannot be used: {type(error).__name__}{reason[:300]}", subject=uri)
+
+
+_TELL_NO_SECRETS = {"botocore", "hvac", "google", "azure"}
+"""Libraries whose errors say what a service answered; those of others may repeat what they were given."""
 
 
 def _secrets(ask: Ask, uri: str) -> Callable[[str], str]:

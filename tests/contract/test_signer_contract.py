@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from installml.signing.errors import KeyNotFound, PassphraseRefused, SignerUnavailable, SigningFailed
 from installml.signing.keyfile import PrivateKey, write_cosign, write_pkcs8
@@ -17,6 +18,7 @@ from installml.signing.secret import Secret, ask_nobody
 from installml.signing.signers import RemoteSigner, Signer, open_signer, remote_key
 from installml.trust.dsse import Envelope
 from installml.trust.errors import SignatureInvalid
+from tests.services.keyservices import KeyService, key_service
 from tests.services.programs import need
 
 PIN = "123456"
@@ -133,6 +135,62 @@ class TestKeyInAToken(SignerContract):
     def test_a_key_that_is_not_in_the_token_is_named(self, token: str) -> None:
         with pytest.raises(SignerUnavailable, match=r"hsm:7.*could not find"):
             remote_key("hsm:7?label=acme", pin)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyService]:
+    """Return key services that AWS's and Vault's own libraries are pointed at."""
+    with key_service() as running:
+        for name, value in {
+            "AWS_ENDPOINT_URL_KMS": running.url,
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "1",
+            "VAULT_ADDR": running.url,
+            "VAULT_TOKEN": "a-vault-token",
+            "NO_PROXY": "127.0.0.1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+class TestKeyOfAWS(SignerContract):
+    @pytest.fixture
+    def signer(self, service: KeyService, tmp_path: Path) -> Signer:
+        pytest.importorskip("boto3")
+        ring = KeyRing(tmp_path)
+        uri, public = remote_key("awskms:alias/release", ask_nobody)
+        ring.add("acme", public, uri_file(uri))
+        return open_signer("acme", ring, ask_nobody)
+
+    def test_a_key_that_was_exchanged_behind_its_alias_is_noticed(self, signer: Signer, service: KeyService) -> None:
+        service.aws_key = ec.generate_private_key(ec.SECP256R1())
+        with pytest.raises(SigningFailed, match="signed with another key"):
+            signer.sign(b"x")
+
+    def test_what_the_service_answers_is_told(self, service: KeyService) -> None:
+        pytest.importorskip("boto3")
+        with pytest.raises(SignerUnavailable, match="Alias alias/other is not found"):
+            remote_key("awskms:alias/other", ask_nobody)
+
+
+class TestKeyOfVault(SignerContract):
+    @pytest.fixture
+    def signer(self, service: KeyService, tmp_path: Path) -> Signer:
+        pytest.importorskip("hvac")
+        ring = KeyRing(tmp_path)
+        uri, public = remote_key("hv:release", ask_nobody)
+        assert uri == "hv:release/3"
+        ring.add("acme", public, uri_file(uri))
+        return open_signer("acme", ring, ask_nobody)
+
+    def test_a_key_that_is_not_there_is_told_without_the_token(self, service: KeyService) -> None:
+        pytest.importorskip("hvac")
+        with pytest.raises(SignerUnavailable, match=r"encryption key not found|InvalidPath") as caught:
+            remote_key("hv:other", ask_nobody)
+        assert "a-vault-token" not in caught.value.message + caught.value.hint
 
 
 @pytest.mark.parametrize("uri", ["awskms:alias/x", "gcpkms:projects/x", "azurekms:vault/key", "hv:x"])
