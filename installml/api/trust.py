@@ -9,14 +9,10 @@ from pathlib import Path
 
 from ..errors import ReferenceInvalid, UsageError
 from ..events import Phase
-from ..signing.collect import collect
 from ..signing.keyring import read_key_file
-from ..signing.proof import Proofs
-from ..spec.manifest import Manifest
-from ..spec.package import read_package
 from ..trust.decide import decide
 from ..trust.errors import SignerUnknown
-from ..trust.evidence import Evidence, IdentitySigner, KeySigner, Signer
+from ..trust.evidence import IdentitySigner, KeySigner, Signer
 from ..trust.keys import PublicKey
 from ..trust.patterns import IdentityIs, IdentityLike, KeyIs, Pattern, is_too_wide
 from ..trust.pins import Pin
@@ -25,8 +21,9 @@ from ..trust.policy_document import MAX_POLICY, parse_policy
 from ..trust.policy_edit import add_signer, remove_rule, remove_signer
 from ..trust.rotation import parse_rotation
 from ..trust.verdict import Request, Verdict, shown, words
+from .kept import gather
 from .keys import key_ring
-from .places import Found, find
+from .places import find
 from .results import (
     PolicyResult,
     TrustChangeResult,
@@ -39,7 +36,6 @@ from .results import (
 from .session import AMBIENT, Session
 
 __all__ = [
-    "evidence_of",
     "known_keys",
     "policy_of",
     "trust_add",
@@ -50,6 +46,7 @@ __all__ = [
     "trust_test",
 ]
 
+_ISSUER = re.compile(r"https?://[!-~]{1,1000}")
 _FINGERPRINT = re.compile("sha256:[0-9a-f]{64}")
 _MAX_ROTATION = 256 << 10
 
@@ -76,20 +73,6 @@ def known_keys(session: Session) -> tuple[PublicKey, ...]:
     own = (entry.public for entry in key_ring(session).entries())
     found = {key.fingerprint: key for key in (*session.trusted.keys(), *written, *own)}
     return tuple(found[fingerprint] for fingerprint in sorted(found))
-
-
-def evidence_of(found: Found, session: Session) -> Evidence:
-    """Return what vouches for a package that was found, from where it was found.
-
-    Raises:
-        RegistryError: The signatures could not be listed, which never means that there are none.
-    """
-    files = {}
-    if isinstance(found.manifest, Manifest):
-        package = read_package(found.manifest, str(found.reference))
-        files = {file.path: file.descriptor.digest for file in package.files if file.form == "raw"}
-    place = session.remote(found.reference) if found.remote else session.local(found.reference)
-    return collect(place, found.descriptor, Proofs(found.descriptor.digest, known_keys(session), files=files))
 
 
 def trust_add(
@@ -371,7 +354,7 @@ def trust_test(
     policy = policy_of(session)
     off = policy.rule_for(request.place).level is Level.OFF
     session.on_event(Phase("verifying", str(found.reference)))
-    evidence = None if off else evidence_of(found, session)
+    evidence = None if off else gather(found, session, known_keys(session), keep=False)
     memory = session.trusted.memory(found.reference)
     return _tested(decide(evidence, request, policy, memory, int(session.clock())))
 
@@ -414,7 +397,7 @@ def _who(
     if identity_glob:
         if is_too_wide(identity_glob):
             raise UsageError(f"{identity_glob!r} means everybody whom {issuer} knows", hint="Name a domain or a path.")
-        return IdentityLike(_plain(identity_glob), _plain(issuer)), None
+        return IdentityLike(_plain(identity_glob), _url(issuer)), None
     signer, public = _named(key, identity, issuer, session)
     return _exactly(signer), public
 
@@ -425,7 +408,7 @@ def _named(key: str, identity: str, issuer: str, session: Session) -> tuple[Sign
             "name one signer: a key, or an identity and its issuer", hint="--key FILE, or --identity WHO --issuer URL"
         )
     if identity:
-        return IdentitySigner(_plain(identity), _plain(issuer)), None
+        return IdentitySigner(_plain(identity), _url(issuer)), None
     if _FINGERPRINT.fullmatch(key):
         return KeySigner(key), None
     path = Path(key)
@@ -435,8 +418,17 @@ def _named(key: str, identity: str, issuer: str, session: Session) -> tuple[Sign
 
 def _plain(text: str) -> str:
     if not text.isprintable() or len(text) > 1000:
-        raise UsageError(f"{shown(text[:80])!r} is no identity or issuer")
+        raise UsageError(f"{shown(text[:80])!r} is no identity")
     return text
+
+
+def _url(issuer: str) -> str:
+    if not _ISSUER.fullmatch(issuer):
+        raise UsageError(
+            f"{shown(issuer[:80])!r} is no issuer",
+            hint="It is the URL of who vouches for the identity, such as https://token.actions.githubusercontent.com",
+        )
+    return issuer
 
 
 def _file(path: Path, cap: int) -> bytes:
