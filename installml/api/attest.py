@@ -6,7 +6,6 @@ Nothing is decided here: whether an attestation counts is for ``trust.decide``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,10 @@ from typing import Any
 from ..attesting.predicate import MAX_PREDICATE, check_predicate, predicate_type, read_predicate, statement_about
 from ..errors import UsageError
 from ..events import Phase
-from ..signing.attach import attach_bundle
-from ..signing.collect import collect
-from ..signing.proof import Proofs
 from ..signing.signers import Signer
-from ..spec.manifest import Manifest
-from ..spec.package import read_package
-from ..store.protocol import Destination
-from ..trust.bundle import Bundle, KeyHint
-from ..trust.dsse import Envelope
 from ..trust.evidence import Claims, Signed, Unproved
+from .attaching import attach, signed
+from .kept import gather
 from .keys import key_ring, signer_of
 from .places import Found, find
 from .results import AttestationInfo, AttestResult
@@ -86,11 +79,7 @@ def attach_statement(
     claims = Claims(created=int(session.clock()))
     place = f"{found.reference.registry}/{found.reference.repository}"
     statement = statement_about(found.descriptor.digest, place, kind, predicate, claims)
-    envelope = Envelope.signed(statement.to_bytes(), signer.sign)
-    bundle = Bundle(envelope, KeyHint(signer.public_key.hint))
-    with nullcontext() if found.remote else session.store.lease():
-        target: Destination = session.remote(found.reference) if found.remote else session.local(found.reference)
-        carrier, _ = attach_bundle(target, found.descriptor, bundle, signer.public_key)
+    carrier = attach(found, signed(statement, signer), signer, session)
     return AttestResult(
         reference=found.reference,
         digest=found.descriptor.digest,
@@ -98,7 +87,7 @@ def attach_statement(
         type=kind,
         signer=signer.public_key.fingerprint,
         attestation=carrier.digest,
-        size=len(envelope.payload),
+        size=len(statement.to_bytes()),
     )
 
 
@@ -121,14 +110,7 @@ def attestations_of(found: Found, session: Session) -> tuple[AttestationInfo, ..
     Raises:
         RegistryError: They could not be listed.
     """
-    manifest = found.manifest
-    files = {}
-    if isinstance(manifest, Manifest):
-        package = read_package(manifest, str(found.reference))
-        files = {file.path: file.descriptor.digest for file in package.files if file.form == "raw"}
-    keys = tuple(entry.public for entry in key_ring(session).entries())
-    place = session.remote(found.reference) if found.remote else session.local(found.reference)
-    evidence = collect(place, found.descriptor, Proofs(found.descriptor.digest, keys, files=files))
+    evidence = gather(found, session, tuple(entry.public for entry in key_ring(session).entries()))
     named = {entry.public.fingerprint: entry.label for entry in key_ring(session).entries()}
     told = [_proved(signed, named, found) for signed in evidence.signed]
     told.sort(key=lambda one: (one.type, one.made, one.signer, str(one.source)))
