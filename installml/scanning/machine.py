@@ -201,7 +201,10 @@ class Machine:
             if len(kept) <= _KEPT_LINE:
                 kept += self._buffer[self._at : self._at + _KEPT_LINE + 1]
             self._at = len(self._buffer)
-            self._fill(1)
+            try:
+                self._fill(1)
+            except Broken:
+                return kept[:-1]  # Python takes the last byte for the line feed, and no byte for an empty line
         if len(kept) <= _KEPT_LINE:
             kept += self._buffer[self._at : min(end, self._at + _KEPT_LINE + 1)]
         self._at = end + 1
@@ -422,9 +425,9 @@ class Machine:
         self._import(self._pop(), name)
 
     def _instance(self) -> None:
-        arguments = tuple(self._marked())
-        self._global()
-        self._call(self._pop(), arguments)
+        self._global()  # CPython imports before it looks for the mark
+        callee = self._pop()
+        self._call(callee, tuple(self._marked()))
 
     def _object(self) -> None:
         values = self._marked()

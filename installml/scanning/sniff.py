@@ -67,13 +67,20 @@ def is_container(head: bytes) -> bool:
     return tar or head.startswith((b"PK\x03\x04", END_RECORD)) or bool(compression(head) or unscannable(head))
 
 
-def ends_as_zip(content: Content) -> bool:
-    """Say whether a zip with members ends where a file ends, whatever the file begins with."""
+def ends_as_zip(content: Content, *, exactly: bool) -> bool:
+    """Say whether a zip with members ends where a file ends, whatever the file begins with.
+
+    Args:
+        content: The file.
+        exactly: Nothing may follow the end record, though `zipfile` would not mind: other containers hold whole zips.
+    """
     size = content.size
     start = max(0, size - _TAIL)
     tail = content.read_at(start, size - start)
     at = tail.rfind(END_RECORD)
     if at < 0 or len(tail) - at < 22:
+        return False
+    if exactly and at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") != len(tail):
         return False
     members, directory = int.from_bytes(tail[at + 10 : at + 12], "little"), tail[at + 12 : at + 16]
     begins = start + at - int.from_bytes(directory, "little")

@@ -129,7 +129,8 @@ class _Visit:
             return
         name = self.name.lower()
         claims = [scanner for scanner in self._scanners if scanner.claims(head, name)]
-        if not isinstance(content, Expanded) and ends_as_zip(content):
+        holds = any(scanner.name in ("tar", "compressed") for scanner in claims)
+        if not isinstance(content, Expanded) and ends_as_zip(content, exactly=holds):
             # A zip is known by its end, whatever stands before it.
             claims += [scanner for scanner in self._scanners if scanner.name == "zip" and scanner not in claims]
         for scanner in claims:

@@ -104,10 +104,6 @@ def _other_local_name() -> bytes:
     return data.replace(b"model/data.pkl", b"model/other.tx", 1)
 
 
-def _doubled() -> bytes:
-    return _torch(EVIL).replace(b"model/data2pkl", b"model/data.pkl")
-
-
 def _two_of_one_name() -> bytes:
     members = [("model/data.pkl", b"\x80\x04N."), ("model/datb.pkl", EVIL)]
     return archive(*members).replace(b"model/datb.pkl", b"model/data.pkl")

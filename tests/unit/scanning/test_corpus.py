@@ -6,6 +6,7 @@ import array
 import collections
 import datetime
 import decimal
+import gzip
 import pickle
 import random
 import uuid
@@ -60,6 +61,8 @@ BENIGN = {
     "zip": ("a.zip", archive(("readme.txt", b"hello"), ("folder/", b""), ("w.npy", npy(ARRAY)))),
     "zip, deflated": ("b.zip", archive(("w.npy", npy(ARRAY)), method=zipfile.ZIP_DEFLATED)),
     "tar": ("a.tar", taped(("a/readme.txt", b"hello"), ("long/" * 40 + "w.npy", npy(ARRAY)))),
+    "tar of a zip": ("z.tar", taped(("a.npz", npz(a=ARRAY)))),
+    "gzip of a zip": ("a.npz.gz", gzip.compress(archive(("w.bin", bytes(np.random.default_rng(5).bytes(4096)))))),
     "keras": ("model.keras", keras(DENSE)),
     "keras 2": ("model.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 88 + b"model_config\0\0\0\0"
                 + b'{"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense", "config": {}}]}}\0\0\0'),
