@@ -8,12 +8,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -435,7 +437,84 @@ SCANNING = (
     "says otherwise. A rule's id never changes its meaning, so that suppressions and policies can name it."
 )
 
+
+def policy_schema() -> str:
+    """Return the JSON Schema of trust policies, as it is packaged."""
+    return resources.files("installml.trust").joinpath("policy.schema.json").read_text(encoding="utf-8")
+
+
+def policy() -> str:
+    """Return the page of the trust policy: every key of its schema."""
+    schema = json.loads(policy_schema())
+    text = f"{NOTE}# Trust policy\n\n{POLICY}\n\n"
+    for title, part in {"The document": schema, **{_PARTS[name]: schema["$defs"][name] for name in _PARTS}}.items():
+        text += f"## {title}\n\n" + (f"{part['description']}\n\n" if "description" in part else "")
+        needed = part.get("required", ())
+        rows = [
+            (f"`{key}`", _kind(value), value.get("description", "") + (" Required." if key in needed else ""))
+            for key, value in part["properties"].items()
+        ]
+        text += table(("Key", "Value", "Meaning"), rows)
+    return text.rstrip() + "\n"
+
+
+_PARTS = {"rule": "A rule", "attestation": "A required attestation", "who": "A signer", "revocation": "A revocation"}
+_KINDS = {"array": "list", "object": "table", "string": "text", "integer": "number"}
+
+
+def _kind(value: Mapping[str, Any]) -> str:
+    if "enum" in value:
+        return ", ".join(f"`{json.dumps(one)}`" for one in value["enum"] if one is not None)
+    if value.get("format") == "date-time":
+        return "moment"
+    found = value.get("type", "object")
+    names = [found] if isinstance(found, str) else found
+    return " or ".join(_KINDS.get(name, name) for name in names if name != "null")
+
+
+POLICY = """What decides whether a package may be used, written in TOML. `installml trust add` writes
+`$INSTALLML_HOME/trust/trust.toml` and keeps what you wrote there. `--policy FILE`, `INSTALLML_POLICY` or the setting
+`policy` of your own configuration file names another document, which is asked first: where one of its rules covers a
+package, that rule decides, and your own `trust.toml` is asked for the rest. Revocations of both hold. A project's
+`installml.toml` cannot name a policy: it arrives with somebody else's files.
+
+The longest prefix that covers a repository decides, wherever it stands; rules are not merged. `docker.io`,
+`index.docker.io` and `registry-1.docker.io` are one registry, and `:443` and capital letters in a host make no
+difference. Unknown keys are errors. The same as a JSON Schema: [policy.schema.json](policy.schema.json).
+How a package is decided about: [the decision](../concepts/trust-decision.md).
+
+```toml
+[signers.release]                       # who builds our releases
+identity_glob = "https://github.com/acme/*/.github/workflows/release.yml@refs/tags/**"
+issuer = "https://token.actions.githubusercontent.com"
+
+[signers.alice]
+key = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+[[rules]]
+prefix = "ghcr.io/acme"
+signers = ["release", "alice"]
+threshold = 2                           # both
+max_age = "90d"
+
+[[rules.attestations]]
+type = "scan"
+max_severity = "medium"
+
+[[rules]]
+prefix = "registry.example.com/experiments"
+level = "warn"
+
+[[revoked]]
+key = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+since = 2026-03-01T00:00:00Z
+reason = "a stolen laptop"
+```"""
+
+
 PAGES = {
+    "docs/reference/policy.md": policy,
+    "docs/reference/policy.schema.json": policy_schema,
     "docs/reference/scan-rules.md": scan_rules,
     "docs/reference/faults.md": faults,
     "docs/reference/commands.md": commands,

@@ -30,6 +30,7 @@ __all__ = [
     "CosignOpt",
     "DebugOpt",
     "DescribedArg",
+    "DecidedArg",
     "DestinationArg",
     "DetachOpt",
     "DryRunOpt",
@@ -380,6 +381,9 @@ OutputOpt = Annotated[
 ]
 PrefixArg = Annotated[str, _argument("PREFIX", "Registry, with or without a path, such as ghcr.io/acme.")]
 OptionalPrefixArg = Annotated[str, _argument("PREFIX", "Only what is under it; everything when left out.")]
+DecidedArg = Annotated[
+    str, _argument("REF", "Also say which rule decides about this package.", autocompletion=complete_reference)
+]
 PolicyVerbArg = Annotated[PolicyVerb, _argument("show", "What to do with it: show.")]
 PublicKeyOpt = Annotated[
     str,

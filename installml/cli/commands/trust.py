@@ -9,11 +9,11 @@ from ..context import Cli
 from ..options import (
     AllowDowngradeOpt,
     AllowUnsignedOpt,
+    DecidedArg,
     IdentityGlobOpt,
     IdentityOpt,
     IssuerOpt,
     OptionalPrefixArg,
-    OptionalRefArg,
     PolicyVerb,
     PolicyVerbArg,
     PrefixArg,
@@ -89,7 +89,7 @@ def rotate(
     cli.show(result)
 
 
-def policy(cli: Cli, _what: PolicyVerbArg = PolicyVerb.SHOW, reference: OptionalRefArg = "") -> None:
+def policy(cli: Cli, _what: PolicyVerbArg = PolicyVerb.SHOW, reference: DecidedArg = "") -> None:
     """Show the policy in force, and which of its rules decides about a package."""
     from ...api.trust import trust_policy as run
 

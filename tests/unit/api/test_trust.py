@@ -194,7 +194,7 @@ def test_a_statement_of_the_old_key_hands_over_and_one_of_a_strangers_does_not(
     session.trusted.pin(Place.parse("r.example/acme/x"), Pin((signer(ALICE),)))
     new, path = PrivateKey.generate(), tmp_path / "rotation.json"
     path.write_bytes(rotation_bytes(Rotation(MALLORY.public_key, new.public_key, 1), MALLORY.sign, new.sign))
-    with pytest.raises(SignerUnknown, match="hands over from key sha256:[0-9a-f]+, which is not trusted"):
+    with pytest.raises(SignerUnknown, match=r"hands over from key sha256:[0-9a-f]+, which is not trusted"):
         trust_rotate("r.example/acme/x", statement=str(path), session=session)
     path.write_bytes(rotation_bytes(Rotation(ALICE.public_key, new.public_key, 1), ALICE.sign, new.sign))
     trust_rotate("r.example/acme/x", statement=str(path), session=session)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,6 +254,14 @@ def test_a_document_that_is_too_large_or_too_deep_is_refused() -> None:
     assert violations(rule("signers = " + "[" * 5000 + "]" * 5000))
     nested = "{ not = " * 12 + f'{{ key = "{KEY}" }}' + " }" * 12
     assert any("nested deeper" in each for each in violations(rule(f"signers = [{{ all_of = [{nested}] }}]")))
+
+
+def test_the_example_of_the_reference_is_a_policy() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "policy.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    policy = read(example)
+    assert policy.rule_for(Place.parse("ghcr.io/acme/sentiment")).threshold == 2
+    assert len(policy.revocations) == 1
 
 
 def plain(value: Any) -> Any:
