@@ -37,6 +37,7 @@ from .session import AMBIENT, Session
 
 __all__ = [
     "known_keys",
+    "named_signer",
     "policy_of",
     "trust_add",
     "trust_list",
@@ -233,13 +234,15 @@ def trust_rotate(
     if not (key or identity or issuer or statement):
         gone = tuple(map(str, folder.forget(place)))
         return TrustChangeResult("forgotten", str(place), "", gone)
-    signer, public = _successor(statement, place, session) if statement else _named(key, identity, issuer, session)
+    signer, public = (
+        _successor(statement, place, session) if statement else named_signer(key, identity, issuer, session)
+    )
     if public is not None:
         folder.add_key(public)
     pinned = [repository for repository, _ in folder.pins(place)]
     ruled = any(rule.prefix == place for rule in folder.policy().rules)
     if ruled:
-        _replace_named(place, signer, session)
+        _replacenamed_signer(place, signer, session)
     if not pinned and not ruled:
         _check_repository(place)
         pinned = [place]
@@ -249,7 +252,7 @@ def trust_rotate(
     return TrustChangeResult("rotated", str(place), words([signer]), tuple(map(str, pinned)), written)
 
 
-def _replace_named(place: Place, signer: Signer, session: Session) -> None:
+def _replacenamed_signer(place: Place, signer: Signer, session: Session) -> None:
     """Write the new signer into the rule of a prefix, and whoever stood there out of it."""
     folder = session.trusted
     origin = str(folder.policy_file)
@@ -398,11 +401,23 @@ def _who(
         if is_too_wide(identity_glob):
             raise UsageError(f"{identity_glob!r} means everybody whom {issuer} knows", hint="Name a domain or a path.")
         return IdentityLike(_plain(identity_glob), _url(issuer)), None
-    signer, public = _named(key, identity, issuer, session)
+    signer, public = named_signer(key, identity, issuer, session)
     return _exactly(signer), public
 
 
-def _named(key: str, identity: str, issuer: str, session: Session) -> tuple[Signer, PublicKey | None]:
+def named_signer(key: str, identity: str, issuer: str, session: Session) -> tuple[Signer, PublicKey | None]:
+    """Return the one signer that options name, and the public key where its bytes are known.
+
+    Args:
+        key: Public key file, name of a key of this machine, or fingerprint.
+        identity: Identity of a certificate; with ``issuer``.
+        issuer: URL of who vouches for the identity.
+        session: Collaborators.
+
+    Raises:
+        UsageError: Not exactly one is named, or not in a way that can be meant.
+        KeyNotFound: There is no such key.
+    """
     if bool(key) == bool(identity) or bool(identity) != bool(issuer):
         raise UsageError(
             "name one signer: a key, or an identity and its issuer", hint="--key FILE, or --identity WHO --issuer URL"
