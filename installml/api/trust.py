@@ -242,7 +242,7 @@ def trust_rotate(
     pinned = [repository for repository, _ in folder.pins(place)]
     ruled = any(rule.prefix == place for rule in folder.policy().rules)
     if ruled:
-        _replacenamed_signer(place, signer, session)
+        _replace_named(place, signer, session)
     if not pinned and not ruled:
         _check_repository(place)
         pinned = [place]
@@ -252,7 +252,7 @@ def trust_rotate(
     return TrustChangeResult("rotated", str(place), words([signer]), tuple(map(str, pinned)), written)
 
 
-def _replacenamed_signer(place: Place, signer: Signer, session: Session) -> None:
+def _replace_named(place: Place, signer: Signer, session: Session) -> None:
     """Write the new signer into the rule of a prefix, and whoever stood there out of it."""
     folder = session.trusted
     origin = str(folder.policy_file)
