@@ -30,7 +30,17 @@ from ..trust.bundle import Bundle, Certificates, InclusionProof, LogEntry
 from ..trust.certificate import ISSUER, ISSUER_RAW
 from ..trust.dsse import Envelope, encode64, pae
 
-__all__ = ["IDENTITY", "ISSUER_URL", "Flaw", "SimulatedSigstore", "signing_config", "trust_config", "trusted_root"]
+__all__ = [
+    "IDENTITY",
+    "ISSUER_URL",
+    "Flaw",
+    "Party",
+    "SimulatedSigstore",
+    "make_party",
+    "signing_config",
+    "trust_config",
+    "trusted_root",
+]
 
 IDENTITY = "ann@example.org"
 """Who signs, unless told otherwise."""
@@ -71,8 +81,14 @@ class Flaw(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Party:
-    """A key with its certificate, if it has one."""
+class Party:
+    """Somebody who signs.
+
+    Attributes:
+        key: The key.
+        certificate: Its certificate, if it has one.
+        root: Who gave that out.
+    """
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate | None = None
@@ -80,18 +96,22 @@ class _Party:
 
     @property
     def spki(self) -> bytes:
+        """DER SubjectPublicKeyInfo."""
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         return self.key.public_key().public_bytes(serialization.Encoding.DER, form)
 
     @property
     def identifier(self) -> bytes:
+        """SHA-256 of that: what logs are called."""
         return hashlib.sha256(self.spki).digest()
 
     @property
     def chain(self) -> list[bytes]:
+        """Certificates in DER, the root last."""
         return [_der(each) for each in (self.certificate, self.root) if each is not None]
 
     def sign(self, data: bytes) -> bytes:
+        """Return a signature: ECDSA over SHA-256."""
         return self.key.sign(data, ec.ECDSA(hashes.SHA256()))
 
 
@@ -111,10 +131,10 @@ class SimulatedSigstore:
         self._authority, self._log, self._certificates, self._times = self._parties()
         self._others = self._parties()
 
-    def _parties(self) -> tuple[_Party, _Party, _Party, _Party]:
-        authority = _chained("authority", self.now, ())
-        times = _chained("timestamps", self.now, (ExtendedKeyUsageOID.TIME_STAMPING,))
-        return authority, _Party(_key()), _Party(_key()), times
+    def _parties(self) -> tuple[Party, Party, Party, Party]:
+        authority = make_party("authority", self.now, authority=True, purpose=ExtendedKeyUsageOID.CODE_SIGNING)
+        times = make_party("timestamps", self.now, authority=False, purpose=ExtendedKeyUsageOID.TIME_STAMPING)
+        return authority, Party(_key()), Party(_key()), times
 
     def trusted_root(self, *, log_until: datetime | None = None, authority_until: datetime | None = None) -> bytes:
         """Return the trusted root of this instance.
@@ -156,7 +176,7 @@ class SimulatedSigstore:
         key = _key()
         certificate = self._certificate(key, identity, issuer, flaw)
         signer = _key() if flaw is Flaw.OTHER_KEY else key
-        envelope = Envelope.signed(statement, _Party(signer).sign)
+        envelope = Envelope.signed(statement, Party(signer).sign)
         signature = envelope.signatures[0].sig
         bundle = Bundle(
             envelope,
@@ -187,7 +207,7 @@ class SimulatedSigstore:
 
     def _entry(self, envelope: Envelope, certificate: x509.Certificate, flaw: Flaw | None) -> LogEntry:
         if flaw is Flaw.OTHER_ENTRY:
-            envelope = Envelope.signed(envelope.payload, _Party(_key()).sign)
+            envelope = Envelope.signed(envelope.payload, Party(_key()).sign)
         body = (_body_of_1 if self.rekor == 1 else _body_of_2)(envelope, certificate)
         log = self._others[1] if flaw is Flaw.OTHER_LOG else self._log
         leaves = [b"first", b"second", body, b"fourth", b"fifth"]
@@ -322,8 +342,15 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Any, now: datetime, day
     )
 
 
-def _chained(noun: str, now: datetime, purposes: tuple[x509.ObjectIdentifier, ...]) -> _Party:
-    """Return a party below a root of its own: an authority, or with purposes one that signs something else."""
+def make_party(noun: str, now: datetime, *, authority: bool, purpose: x509.ObjectIdentifier) -> Party:
+    """Return a party below a root of its own.
+
+    Args:
+        noun: What it is called.
+        now: Its certificates count twenty days around it.
+        authority: Whether it gives out certificates (for ``purpose``), or signs something itself.
+        purpose: Extended key usage.
+    """
     root_key, key = _key(), _key()
     name = _name(f"{noun} root")
     root = (
@@ -332,20 +359,21 @@ def _chained(noun: str, now: datetime, purposes: tuple[x509.ObjectIdentifier, ..
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(root_key, hashes.SHA256())
     )
-    builder = (
+    certificate = (
         _builder(_name(noun), name, key.public_key(), now, 20)
-        .add_extension(x509.BasicConstraints(ca=not purposes, path_length=None if purposes else 0), critical=True)
-        .add_extension(_usage(signs_certificates=not purposes), critical=True)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=0 if authority else None), critical=True)
+        .add_extension(_usage(signs_certificates=authority), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
+        # RFC 3161, 2.3: of a timestamp authority the only purpose, and critical
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=not authority)
+        .sign(root_key, hashes.SHA256())
     )
-    if purposes:  # RFC 3161, 2.3: the only purpose, and critical
-        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=True)
-    return _Party(key, builder.sign(root_key, hashes.SHA256()), root)
+    return Party(key, certificate, root)
 
 
 def _leaf(
     key: ec.EllipticCurvePrivateKey,
-    authority: _Party,
+    authority: Party,
     identity: str,
     issuer: str,
     purpose: x509.ObjectIdentifier,
@@ -373,7 +401,7 @@ def _leaf(
     )
 
 
-def _timestamp_list(logged: x509.Certificate, authority: _Party, log: _Party, now: datetime) -> bytes:
+def _timestamp_list(logged: x509.Certificate, authority: Party, log: Party, now: datetime) -> bytes:
     """Return the extension with one signed certificate timestamp (RFC 6962, 3.2 and 3.3)."""
     milliseconds = int(now.timestamp() * 1000)
     body = logged.tbs_certificate_bytes
@@ -412,7 +440,7 @@ def _body_of_2(envelope: Envelope, certificate: x509.Certificate) -> bytes:
     return canonical({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": record}})
 
 
-def _promise(entry: LogEntry, time: int, log: _Party) -> bytes:
+def _promise(entry: LogEntry, time: int, log: Party) -> bytes:
     promised = {
         "body": encode64(entry.body),
         "integratedTime": time,
@@ -440,12 +468,12 @@ def _path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     return [*_path(leaves[split:], index - split), _tree(leaves[:split])]
 
 
-def _checkpoint(origin: str, size: int, root: bytes, log: _Party) -> str:
+def _checkpoint(origin: str, size: int, root: bytes, log: Party) -> str:
     note = f"{origin}\n{size}\n{encode64(root)}\n"
     return f"{note}\n— {origin} {encode64(log.identifier[:4] + log.sign(note.encode()))}\n"
 
 
-def _timestamp(data: bytes, authority: _Party, time: datetime) -> bytes:
+def _timestamp(data: bytes, authority: Party, time: datetime) -> bytes:
     """Return a granted response about ``data`` (RFC 3161, 2.4.2, with the signer's certificate by RFC 5816)."""
     assert authority.certificate is not None  # noqa: S101
     imprint = sequence(_SHA256, octets(hashlib.sha256(data).digest()))

@@ -150,7 +150,7 @@ def zot(*, tls: TLS | None = None, auth: TokenAuth | None = None, htpasswd: Path
     """Run zot from PATH: native referrers; one blob is stored once for all repositories."""
     program = need("zot")
     with tempfile.TemporaryDirectory(prefix="installml-zot-") as folder:
-        port, storage = _free_port(), Path(folder, "storage")
+        port, storage = free_port(), Path(folder, "storage")
         http: dict[str, Any] = {"address": HOST, "port": str(port), "auth": {}}
         if tls is not None:
             http["tls"] = {"cert": str(tls.cert), "key": str(tls.key)}
@@ -274,10 +274,11 @@ def _running(plan: _Plan) -> Iterator[Server]:
     try:
         yield _ready(plan, process)
     finally:
-        _stop(process)
+        stop(process)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server, kindly first."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
@@ -330,7 +331,8 @@ def _answers(url: str, tls: TLS | None) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
