@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import InstallMLError, UsageError
 from ..events import Phase
 from ..scanning import advisories as known_vulnerabilities
 from ..scanning.content import FileContent, folder_files
@@ -21,6 +22,8 @@ from ..scanning.gate import Gate, Level, Outcome, Suppression, decide, parse_sup
 from ..scanning.opinions import OPINIONS, picklescan, trivy
 from ..scanning.package import Context, scan_package
 from ..scanning.scanners import RULES, SCANNERS
+from ..spec.canonical import parse_json
+from ..spec.media import ANNOTATION_BASE
 from ..spec.package import Package
 from ..spec.subset import EVERYTHING
 from .places import Found, find, folder_of, is_folder
@@ -194,7 +197,16 @@ def _package(found: Found, target: str, known: known_vulnerabilities.Advisories 
 
 
 def _context(package: Package, known: known_vulnerabilities.Advisories | None) -> Context:
-    return Context(package.annotations.get(_LICENCES, ""), {}, known)
+    return Context(package.annotations.get(_LICENCES, ""), _bases(package), known)
+
+
+def _bases(package: Package) -> dict[str, str]:
+    """Return the model that a package was made from; what cannot be read is left to those who check manifests."""
+    with suppress(InstallMLError):
+        said = parse_json(package.annotations.get(ANNOTATION_BASE, "null").encode(), ANNOTATION_BASE)
+        if isinstance(said, dict) and isinstance(said.get("ref"), str):
+            return {said["ref"]: ""}
+    return {}
 
 
 def _stored(package: Package, session: Session) -> Iterator[tuple[str, Content]]:

@@ -341,6 +341,7 @@ def _scan(result: r.ScanResult, look: Look) -> Lines:
         yield f"suppressed  {hidden.finding.rule}  {place}: {hidden.reason} ({hidden.who}, until {hidden.expires})"
     yield from _notices(result.notices)
     counts = ", ".join(f"{number} {severity}" for severity, number in result.counts.items()) or "nothing found"
+    counts += f", {len(result.suppressed)} suppressed" if result.suppressed else ""
     mark = _mark("problem" if result.blocked else "warning" if result.findings else "ok", look)
     yield f"{mark} {result.target}: {_count(result.files, 'file')}, {format_size(result.size)} scanned, {counts}"
     if result.blocked:

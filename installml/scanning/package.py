@@ -93,6 +93,7 @@ class _Notes:
     external: dict[str, list[onnx.External]] = field(default_factory=dict)
     card: tuple[str, str, tuple[str, ...]] | None = None
     stated: str = ""
+    base: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     def listening(self, files: Iterable[tuple[str, Content]]) -> Iterator[tuple[str, Content]]:
@@ -115,6 +116,7 @@ class _Notes:
         elif path == RECIPE_NAME:
             facts = mapping(parse_yaml(content.read_at(0, _MAX_RECIPE), path))
             self.stated = text(facts.get("license"))
+            self.base = text(mapping(facts.get("base")).get("ref"))
         elif name in advisories.LOCKS and self.context.advisories is not None:
             self._lock(path, name, content, self.context.advisories)
 
@@ -128,5 +130,5 @@ class _Notes:
 
     def about_licences(self) -> Iterator[Finding]:
         path, licence, bases = self.card or (RECIPE_NAME if self.stated else ".", "", ())
-        named = dict.fromkeys(bases, "") | dict(self.context.bases)
+        named = dict.fromkeys(filter(None, (*bases, self.base)), "") | dict(self.context.bases)
         yield from licences.check_licence(self.context.licence or self.stated or licence, named, path)

@@ -110,3 +110,8 @@ def test_the_recipes_licence_counts_before_the_cards(tmp_path: Path) -> None:
 
 def test_a_card_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
     assert package(tmp_path, README_md="---\nlicense: [\n---\n") == ["licence-missing"]
+
+
+def test_the_recipes_base_counts(tmp_path: Path) -> None:
+    recipe = "license: MIT\nbase:\n  ref: google/gemma-2-2b\n  relation: finetune\n"
+    assert package(tmp_path, installml_yaml=recipe) == ["licence-conflict"]
