@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Verdict", "judge"]
+__all__ = ["Verdict", "does_harm", "judge"]
 
 #: Parts of a module's path below which a class of that name may be somebody else's.
 _NEVER_BELOW = frozenset(("tests", "test", "testing", "_testing", "conftest", "__main__", "externals", "io"))
@@ -35,10 +35,14 @@ def judge(module: str, name: str) -> Verdict:
         packages = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
         if any(name in below.get(package, ()) for package in packages):
             return Verdict.allowed
-    known = _dangerous()
-    if parts[0] in known["modules"] or known["names"].intersection((*name.split("."), parts[-1])):
+    if parts[0] in _dangerous()["modules"] or does_harm(name) or does_harm(parts[-1]):
         return Verdict.dangerous
     return Verdict.unknown
+
+
+def does_harm(name: str) -> bool:
+    """Say whether a name, or a part of a dotted one, is known for harm in whatever module it is found."""
+    return not _dangerous()["names"].isdisjoint(name.split("."))
 
 
 _Names = dict[str, frozenset[str]]

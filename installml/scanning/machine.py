@@ -422,7 +422,10 @@ class Machine:
 
     def _stack_global(self) -> None:
         name = self._pop()
-        self._import(self._pop(), name)
+        module = self._pop()
+        if _no_text(module) or _no_text(name):
+            raise self._broken("the name of an import is no text")
+        self._import(module, name)
 
     def _instance(self) -> None:
         self._global()  # CPython imports before it looks for the mark
@@ -530,6 +533,15 @@ class Machine:
 
 def _special(key: str) -> bool:
     return key.startswith("__") and key.endswith("__") and key not in ("__orig_class__", "__version__")
+
+
+def _no_text(value: Any) -> bool:
+    """Say whether something is surely no text; CPython imports by exact texts only, not by those of a subclass."""
+    if isinstance(value, Made):
+        return value.callee is not None and value.callee.verdict is Verdict.allowed and value.callee.name[:1].isupper()
+    if isinstance(value, Import):
+        return value.verdict is Verdict.allowed
+    return isinstance(value, int | tuple | Items | Blob)
 
 
 def _shared(target: Any) -> bool:

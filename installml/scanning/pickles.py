@@ -13,7 +13,7 @@ from typing import Any
 from installml.scanning.calls import Blob, Import, Made, refuse
 from installml.scanning.content import Part
 from installml.scanning.finding import Content, Exhausted, Rule, Severity, Unreadable, Visit
-from installml.scanning.imports import Verdict
+from installml.scanning.imports import Verdict, does_harm
 from installml.scanning.machine import Broken, Machine
 from installml.scanning.sniff import is_container
 
@@ -125,6 +125,8 @@ class _Notes:
         self.nested: dict[Blob, None] = {}
         self.imports = 0
         self.deeds = 0
+        self.modules: set[str] = set()
+        self.elsewhere: frozenset[str] = frozenset()
 
     def _say(self, rule: Rule, detail: str, offset: int) -> None:
         if len(self._said) <= self._visit.budget.limits.findings:
@@ -137,6 +139,10 @@ class _Notes:
         self._said.clear()
 
     def imported(self, thing: Import, offset: int) -> None:
+        if thing.verdict is Verdict.allowed:
+            self.modules.add(thing.module)
+        elif thing.module in self.elsewhere and not does_harm(thing.name):
+            raise Broken("an import does not exist", offset)
         if not thing.module and not thing.name:
             self._say(HIDDEN, "the name of an import cannot be told", offset)
         elif thing.verdict is Verdict.dangerous:
@@ -185,8 +191,13 @@ class _Notes:
             self._say(PERSISTENT, "has a persistent id that is no storage", offset)
 
     def branched(self, machine: Machine) -> None:
-        """Look at what plain pickle would do with the numbers that joblib passes over."""
+        """Look at what plain pickle would do with what joblib passes over, or reads as a pickle of its own.
+
+        A pickle of its own has other numbers in its memo, so that plain pickle puts modules and names together that
+        do not belong together, and stops.
+        """
         other = _Notes(self._visit, script=False)
+        other.elsewhere = frozenset(self.modules)
         machine.watch(other)
         try:
             machine.run()
