@@ -17,7 +17,10 @@ from installml.trust import oms
 from installml.trust.bundle import Bundle, KeyHint, parse_bundle
 from installml.trust.dsse import Envelope
 from installml.trust.statement import statement_of
+from tests.interop.conftest import Observed
 from tests.services.tools import need
+
+pytestmark = pytest.mark.integration
 
 FILES = {
     "README.md": b"# model\n",
@@ -76,22 +79,35 @@ class ModelSigning:
         return oms.read(statement_of(envelope, "model.sig"), "model.sig").differences(self.digests())
 
 
-@pytest.fixture(params=[ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
-def signing(request: pytest.FixtureRequest, tmp_path: Path) -> ModelSigning:
+def model(tmp_path: Path, curve: ec.EllipticCurve) -> ModelSigning:
     form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    pem = ec.generate_private_key(request.param).private_bytes(serialization.Encoding.PEM, form, none)
+    pem = ec.generate_private_key(curve).private_bytes(serialization.Encoding.PEM, form, none)
     return ModelSigning(need("model-signing"), tmp_path, read_private(pem, ask_nobody, "key"))
 
 
-def test_model_signing_verifies_what_we_signed(signing: ModelSigning) -> None:
-    signing.sign_here()
-    done = signing.verify()
+@pytest.fixture(params=[ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def each(request: pytest.FixtureRequest, tmp_path: Path) -> ModelSigning:
+    """Return a model, and a key of each kind that model_signing knows."""
+    return model(tmp_path, request.param)
+
+
+@pytest.fixture
+def signing(tmp_path: Path) -> ModelSigning:
+    """Return a model, and a key of the usual kind."""
+    return model(tmp_path, ec.SECP256R1())
+
+
+def test_model_signing_verifies_what_we_signed(each: ModelSigning, observed: Observed) -> None:
+    each.sign_here()
+    done = each.verify()
     assert done.returncode == 0, done.stdout + done.stderr
+    observed("model-signing", "verify key, our model.sig", "verified")
 
 
-def test_what_model_signing_signed_holds_here(signing: ModelSigning) -> None:
-    signing.sign()
-    assert signing.differences() == []
+def test_what_model_signing_signed_holds_here(each: ModelSigning, observed: Observed) -> None:
+    each.sign()
+    assert each.differences() == []
+    observed("installml, model-signing", "sign key; verify", "verified")
 
 
 @pytest.mark.parametrize(
@@ -103,15 +119,19 @@ def test_what_model_signing_signed_holds_here(signing: ModelSigning) -> None:
     ],
     ids=["changed", "missing", "extra"],
 )
-def test_both_refuse_the_same_differences_whoever_signed(signing: ModelSigning, change, sentence: str) -> None:  # type: ignore[no-untyped-def]
+def test_both_refuse_the_same_differences_whoever_signed(
+    signing: ModelSigning, observed: Observed, change, sentence: str
+) -> None:  # type: ignore[no-untyped-def]
     signing.sign_here()
     change(signing.model)
     assert signing.verify().returncode != 0
     assert signing.differences() == [sentence]
+    observed("installml, model-signing", f"verify, {sentence}", "refused by both")
 
 
-def test_neither_covers_the_files_of_git(signing: ModelSigning) -> None:
+def test_neither_covers_the_files_of_git(signing: ModelSigning, observed: Observed) -> None:
     signing.sign_here()
     (signing.model / ".gitattributes").write_bytes(b"changed")
     assert signing.verify().returncode == 0
     assert signing.differences() == []
+    observed("installml, model-signing", "verify, .gitattributes was changed", "not covered by either")
