@@ -135,15 +135,17 @@ class Proofs:
             form,
             statement.predicate_type,
             subjects,
-            self._claims(statement, origin),
+            self._claims(statement, subjects, origin),
             statement.predicate,
             proved.signed_at,
             proved.log,
             source,
         )
 
-    def _claims(self, statement: Statement, origin: str) -> Claims:
+    def _claims(self, statement: Statement, subjects: tuple[Digest, ...], origin: str) -> Claims:
         about = [subject for subject in statement.subjects if self.subject in subject.digests]
+        if statement.predicate_type == OMS and subjects == (self.subject,):
+            about = list(statement.subjects)  # one: the files, whose list was found to be the manifest's
         if len(about) > 1:
             raise EvidenceInvalid(f"{origin}: two of its subjects are {self.subject}", subject=origin)
         return read_claims(about[0].annotations, origin) if about else Claims()

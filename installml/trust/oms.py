@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..digest import Digest
@@ -63,12 +64,16 @@ class ModelFiles:
         return sorted(changed) + sorted(missing) + sorted(extra)
 
 
-def build(name: str, files: Iterable[tuple[str, Digest]]) -> Statement:
+def build(
+    name: str, files: Iterable[tuple[str, Digest]], annotations: Mapping[str, str] = MappingProxyType({})
+) -> Statement:
     """Return the statement about ``files``.
 
     Args:
         name: The model's name.
         files: Path and sha256 digest of each; those that model_signing leaves out are left out.
+        annotations: What the signer claims besides (``claims.annotations_of``). Without the claims of the signature
+            over the manifest this one would count where that one does not: for ever, and under any name.
 
     Raises:
         EvidenceInvalid: No file, a path twice, or a digest of another algorithm: model_signing knows no sha512.
@@ -89,7 +94,7 @@ def build(name: str, files: Iterable[tuple[str, Digest]]) -> Statement:
         },
         "resources": [{"name": path, "algorithm": "sha256", "digest": digest.hex} for path, digest in kept],
     }
-    return Statement((Subject(name, (_root(digest for _, digest in kept),)),), OMS, predicate)
+    return Statement((Subject(name, (_root(digest for _, digest in kept),), annotations),), OMS, predicate)
 
 
 def read(statement: Statement, origin: str) -> ModelFiles:

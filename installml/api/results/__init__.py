@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Transfer,
     )
     from .scanning import HiddenFinding, ScanFinding, ScanResult
+    from .signing import SignatureInfo, SignResult, VerifiedSignature, VerifyResult
     from .trust import (
         PolicyResult,
         TrustChangeResult,
@@ -110,6 +111,8 @@ __all__ = [
     "ServerList",
     "SettingValue",
     "SettingsResult",
+    "SignResult",
+    "SignatureInfo",
     "StopResult",
     "TagResult",
     "TagsResult",
@@ -123,6 +126,8 @@ __all__ = [
     "TrustTestResult",
     "UninstallResult",
     "UpdateInfo",
+    "VerifiedSignature",
+    "VerifyResult",
     "to_json",
 ]
 
@@ -142,6 +147,7 @@ _MODULES = {
     "attesting": ("AttestResult", "AttestationInfo", "SbomResult"),
     "registries": ("LoginResult", "RemoveResult", "TagResult", "TagsResult"),
     "packages": ("FileInfo", "InfoResult", "InitResult", "ListEntry", "ListResult", "UpdateInfo"),
+    "signing": ("SignResult", "SignatureInfo", "VerifiedSignature", "VerifyResult"),
     "scanning": ("HiddenFinding", "ScanFinding", "ScanResult"),
     "trust": (
         "PolicyResult",
