@@ -1,4 +1,7 @@
-"""What a shell may complete: references of the local store. Nothing is fetched; a broken store completes nothing."""
+"""What a shell may complete: references of the local store, names of keys.
+
+Nothing is fetched; a broken store completes nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from ..reference import Reference
 
-__all__ = ["complete_installed", "complete_reference"]
+__all__ = ["complete_installed", "complete_key", "complete_reference"]
 
 
 def _spelled(reference: str) -> str:
@@ -33,6 +36,19 @@ def complete_installed(ctx: typer.Context, incomplete: str) -> list[str]:
     from ..store.installed import InstalledStore
 
     return _completed(ctx, incomplete, lambda home: (record.reference for record in InstalledStore(home).records()))
+
+
+def complete_key(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the keys of this machine that begin with ``incomplete``."""
+    from ..config import load
+    from ..errors import InstallMLError
+    from ..signing.keyring import KeyRing
+
+    try:
+        home = load({"home": ctx.params.get("home")}).home
+        return [each.label for each in KeyRing(home / "trust" / "keys").entries() if each.label.startswith(incomplete)]
+    except InstallMLError:
+        return []
 
 
 def _completed(ctx: typer.Context, incomplete: str, known: Callable[[Path], Iterable[Reference]]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .complete import complete_installed, complete_reference
+from .complete import complete_installed, complete_key, complete_reference
 from .screen import Color
 
 __all__ = [
@@ -422,7 +422,7 @@ AllowDowngradeOpt = Annotated[
     bool, typer.Option("--allow-downgrade", help="Accept a package that is older than one seen under its name.")
 ]
 NewKeyArg = Annotated[str, _argument("NAME", "What the key will be called here.")]
-KeyArg = Annotated[str, _argument("NAME", "The key: NAME, or NAME@VERSION.")]
+KeyArg = Annotated[str, _argument("NAME", "The key: NAME, or NAME@VERSION.", autocompletion=complete_key)]
 OptionalKeyArg = Annotated[
     str, _argument("NAME", "What the key will be called here; the file's name without its ending when left out.")
 ]

@@ -28,6 +28,7 @@ from .errors import KeyExists, KeyExposed, KeyNotFound
 from .keyfile import Ask, PrivateKey, is_locked, read_private
 
 __all__ = [
+    "FILE_ENDINGS",
     "Holding",
     "KeyEntry",
     "KeyRing",
@@ -38,6 +39,9 @@ __all__ = [
     "uri_file",
     "write_private",
 ]
+
+FILE_ENDINGS = (".key", ".pem", ".pub")
+"""What no key's name ends in, so that what does is a file, and a file of the folder one stands in is never a key."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PUBLIC, _PRIVATE, _URI, _ROTATION = "public.pem", "private.pem", "uri", "rotation.json"
@@ -231,7 +235,7 @@ def checked_name(name: str) -> str:
     Raises:
         KeyInvalid: It cannot.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name.endswith(FILE_ENDINGS):
         raise KeyInvalid(
             f"{name[:80]!r} cannot be a key's name",
             hint="Use letters, digits, dots, dashes and underscores, such as: installml keys generate acme-release",

@@ -26,7 +26,7 @@ from ..trust.errors import SignatureInvalid
 from ..trust.keys import KeyKind, PublicKey
 from .errors import KeyNotFound, SignerUnavailable, SigningFailed
 from .keyfile import Ask, read_private
-from .keyring import Holding, KeyRing, check_private, read_key_file
+from .keyring import FILE_ENDINGS, Holding, KeyRing, check_private, read_key_file
 
 __all__ = ["EXTRAS", "RemoteSigner", "Signer", "is_uri", "open_signer", "remote_key"]
 
@@ -109,7 +109,9 @@ def open_signer(label: str, ring: KeyRing, ask: Ask) -> Signer:
         KeyExposed: Others can read its file.
         PassphraseRefused: The passphrase is wrong.
     """
-    if "/" in label or label.endswith((".key", ".pem")):
+    if is_uri(label):
+        raise KeyNotFound(f"{label} has no name here yet", hint=f"installml keys import '{label}' NAME", subject=label)
+    if "/" in label or label.endswith(FILE_ENDINGS):
         path = Path(label)
         check_private(path)
         return read_private(read_key_file(path), ask, label)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from installml.signing.errors import KeyNotFound, PassphraseRefused, SignerUnavailable, SigningFailed
+from installml.signing.errors import KeyExposed, KeyNotFound, PassphraseRefused, SignerUnavailable, SigningFailed
 from installml.signing.keyfile import PrivateKey, write_cosign, write_pkcs8
 from installml.signing.keyring import KeyRing, private_file, uri_file
 from installml.signing.secret import Secret, ask_nobody
@@ -193,15 +193,15 @@ class TestKeyOfVault(SignerContract):
         assert "a-vault-token" not in caught.value.message + caught.value.hint
 
 
-@pytest.mark.parametrize("uri", ["awskms:alias/x", "gcpkms:projects/x", "azurekms:vault/key", "hv:x"])
-def test_a_service_whose_extra_is_not_installed_says_which(uri: str) -> None:
-    modules = {"awskms": "boto3", "gcpkms": "google.cloud.kms", "azurekms": "azure.identity", "hv": "hvac"}
-    scheme = uri.partition(":")[0]
-    if _installed(modules[scheme]):
-        pytest.skip(f"{modules[scheme]} is installed here")
+@pytest.mark.parametrize(
+    ("uri", "module"), [("gcpkms:projects/x", "google.cloud.kms"), ("azurekms:vault/key", "azure.identity")]
+)
+def test_a_service_whose_extra_is_not_installed_says_which(uri: str, module: str) -> None:
+    if _installed(module):
+        pytest.skip(f"{module} is installed here")
     with pytest.raises(SignerUnavailable, match="an extra that is not installed") as caught:
         remote_key(uri, ask_nobody)
-    assert caught.value.hint == f"pip install 'installml[{ {'hv': 'vault'}.get(scheme, scheme) }]'"
+    assert caught.value.hint == f"pip install 'installml[{uri.partition(':')[0]}]'"
 
 
 def _installed(module: str) -> bool:
@@ -239,3 +239,27 @@ def test_a_passphrase_that_is_wrong_is_told_before_anything_is_signed(tmp_path: 
     ring.add("acme", key.public_key, private_file(write_pkcs8(key, Secret(PHRASE))))
     with pytest.raises(PassphraseRefused):
         open_signer("acme", ring, lambda _: Secret("something else"))
+
+
+def test_a_file_that_others_can_read_does_not_sign(tmp_path: Path) -> None:
+    path = tmp_path / "release.key"
+    path.write_bytes(write_pkcs8(PrivateKey.generate(), None))
+    path.chmod(0o644)
+    with pytest.raises(KeyExposed, match=r"others can read"):
+        open_signer(str(path), KeyRing(tmp_path / "keys"), ask_nobody)
+
+
+def test_a_file_of_the_folder_one_stands_in_is_not_taken_for_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acme").write_bytes(write_pkcs8(PrivateKey.generate(), None))
+    (tmp_path / "acme").chmod(0o600)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyNotFound, match="there is no key acme"):
+        open_signer("acme", KeyRing(tmp_path / "keys"), ask_nobody)
+
+
+def test_an_address_without_a_name_says_how_it_gets_one(tmp_path: Path) -> None:
+    with pytest.raises(KeyNotFound) as caught:
+        open_signer("awskms:alias/release", KeyRing(tmp_path), ask_nobody)
+    assert caught.value.hint == "installml keys import 'awskms:alias/release' NAME"

@@ -42,3 +42,9 @@ def test_a_store_that_cannot_be_read_completes_nothing(program: list[str], home:
     (home / "refs" / "local" / "x").mkdir(parents=True)
     (home / "refs" / "local" / "x" / "@1").write_text("not a descriptor")
     assert completed(program, "installml info ") == []
+
+
+def test_keys_are_completed_by_name(program: list[str], run: Callable[..., Any]) -> None:
+    assert run("keys", "generate", "acme", "--no-passphrase").code == 0
+    assert run("keys", "rotate", "acme", "--no-passphrase").code == 0
+    assert completed(program, "installml keys export ac") == ["acme", "acme@1"]

@@ -126,7 +126,9 @@ def test_what_is_not_there_is_not_found(ring: KeyRing, label: str) -> None:
         ring.find(label)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "-x", ".x", "a b", "a\n", "x" * 65, "ключ"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "-x", ".x", "a b", "a\n", "x" * 65, "ключ", "acme.key", "acme.pem"]
+)
 def test_what_cannot_be_a_name_is_refused_everywhere(ring: KeyRing, tmp_path: Path, name: str) -> None:
     with pytest.raises(KeyInvalid, match="cannot be a key's name"):
         ring.add(name, KEY.public_key, OPEN)
