@@ -99,7 +99,7 @@ class _Decision:
 
     def verdict(self) -> Verdict:
         """Ask rule after rule."""
-        self._note("digest", True, f"{self.request.reference} is {self.request.digest}")
+        self._note("digest", True, f"{self.request.asked} is {self.request.digest}")
         self._note("policy", None, f"the rule {self.rule} decides: {self.rule.level}")
         self._note_signatures()
         try:

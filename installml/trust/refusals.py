@@ -58,7 +58,7 @@ def faulty(request: Request, faults: Sequence[Judged]) -> TrustError:
     """Return the refusal of signatures of this package none of which counts: the worst of them is told."""
     worst = min(faults, key=lambda each: each.fault or 0)
     kind = _ERRORS[worst.fault or Fault.REVOKED]
-    message = f"{request.reference}: the signature by {signer_words(worst.signed.signer)} {worst.sentence}"
+    message = f"{request.asked}: the signature by {signer_words(worst.signed.signer)} {worst.sentence}"
     return kind(message, hint=worst.hint, subject=request.name)
 
 
@@ -105,7 +105,7 @@ def nothing_proved(request: Request, foreign: Sequence[Judged], unproved: Sequen
             f"{request.name} has a signature that does not hold: {shown(broken[0].reason)}",
             hint=(
                 "It counts as unsigned. Ask its publisher to sign it again; see what was found with: "
-                f"installml trust test {request.reference}"
+                f"installml trust test {request.asked}"
             ),
             subject=request.name,
         )
@@ -123,7 +123,7 @@ def nothing_proved(request: Request, foreign: Sequence[Judged], unproved: Sequen
     return Unsigned(
         f"{request.name} is not signed{found}",
         hint=(
-            f"Ask its publisher to sign it: installml sign {request.reference}. If you know by other means that these "
+            f"Ask its publisher to sign it: installml sign {request.asked}. If you know by other means that these "
             "are the right bytes, --allow-unsigned takes them this time; that is recorded."
         ),
         subject=request.name,
@@ -148,7 +148,7 @@ def too_few(request: Request, rule: Rule, met: Collection[int]) -> TrustError:
     names = "; ".join(shown(str(entry)) for entry in missing[:5])
     return ThresholdMissed(
         f"{request.name}: {len(met)} of the {rule.threshold} signers that the rule {rule} asks for have signed",
-        hint=f"Missing is one of: {names}. Each signs with: installml sign {request.reference}",
+        hint=f"Missing is one of: {names}. Each signs with: installml sign {request.asked}",
         subject=request.name,
     )
 
@@ -156,7 +156,7 @@ def too_few(request: Request, rule: Rule, met: Collection[int]) -> TrustError:
 def outdated(request: Request, newer: Digest) -> TrustError:
     """Return the refusal of a package that was signed before one that was seen under the same name."""
     return Outdated(
-        f"{request.reference} is an earlier package than one that was seen under this name before",
+        f"{request.asked} is an earlier package than one that was seen under this name before",
         hint=(
             f"Somebody may be offering a version that was replaced; the newer one is {newer}. If going back is what "
             "you want, --allow-downgrade says so this time."
@@ -169,6 +169,6 @@ def attestation_missing(request: Request, rule: Rule, kind: str, found: str) -> 
     """Return the refusal of a package that lacks an attestation which the rule requires."""
     return AttestationMissing(
         f"{request.name} needs an attestation of type {kind}: {found}",
-        hint=f"The rule {rule} asks for it. See what was found with: installml trust test {request.reference}",
+        hint=f"The rule {rule} asks for it. See what was found with: installml trust test {request.asked}",
         subject=request.name,
     )

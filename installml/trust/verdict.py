@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..digest import Digest
@@ -59,6 +59,11 @@ class Request:
     def place(self) -> Place:
         """The repository."""
         return Place.of(self.reference)
+
+    @property
+    def asked(self) -> str:
+        """The package as one types it: by its tag where it has one, because that is what signers sign for."""
+        return str(replace(self.reference, digest=None) if self.reference.tag else self.reference)
 
     @property
     def name(self) -> str:

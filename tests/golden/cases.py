@@ -37,6 +37,9 @@ HUGE = f"""{RECIPE}hardware:
     memory: 900TiB
 """
 
+SIGNER = "sha256:" + "5" * 64
+"""A key's fingerprint."""
+
 CASES: Mapping[str, tuple[str, ...]] = {
     "build": ("build", "model"),
     "push": ("push", "acme/sentiment:1.0.0", "REGISTRY/acme/sentiment:1.0.0"),
@@ -83,6 +86,13 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "error-no-server": ("logs", "nothing"),
     "error-input": ("predict", "acme/sentiment", "--input", "model/installml.yaml"),
     "error-nobody-to-ask": ("login", "REGISTRY"),
+    "trust-add": ("trust", "add", "REGISTRY/other", "--key", SIGNER),
+    "trust-list": ("trust", "list"),
+    "trust-policy": ("trust", "policy", "show", "REGISTRY/other/x"),
+    "trust-test": ("trust", "test", "REGISTRY/acme/sentiment:1.0.0"),
+    "trust-remove": ("trust", "remove", "REGISTRY/other", "--key", SIGNER),
+    "error-no-prefix": ("trust", "add", "acme", "--key", SIGNER),
+    "error-no-signer": ("trust", "add", "REGISTRY/other"),
 }
 """Name to words; run in this order in one world, each as text and as JSON where that changes nothing."""
 

@@ -23,6 +23,8 @@ SPELLED = {
     "serve": {"token_file": "token", "detach": ""},  # serve(...) of the SDK is a handle: always detached
     "pull": {"detach": ""},  # a process of its own; in Python a thread does it
     "remove": {"yes": ""},  # a question at a terminal
+    "trust policy": {"_what": ""},  # the word "show"
+    "trust rotate": {"yes": ""},
 }
 """Verb to its flags that have another name in the SDK, or none: every difference that there is."""
 
@@ -40,6 +42,12 @@ FUNCTIONS = {
     "keys list": "keys_list",
     "keys rotate": "keys_rotate",
     "registry serve": "registry_serve",
+    "trust add": "trust_add",
+    "trust list": "trust_list",
+    "trust policy": "trust_policy",
+    "trust remove": "trust_remove",
+    "trust rotate": "trust_rotate",
+    "trust test": "trust_test",
 }
 
 
