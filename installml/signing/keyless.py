@@ -12,6 +12,7 @@ Who signed is read here, never compared: whether that identity may sign is for `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ _MOST_TOKEN = 64 << 10
 _MOST_CONFIG = 4 << 20
 _ROOT = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 _CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
+_NOISE = re.compile(r" \[type=| \(encountered processing|: expected log_index=")
+"""Where the sentences of pydantic, cryptography and sigstore end and their inner values begin."""
 _PUBLIC_GOOD = "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
 
 
@@ -364,6 +367,6 @@ def _signing() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """Return one line of an error of sigstore's, without what a stranger may have put into it."""
-    text = " ".join(str(error).split())[:300]
+    text = _NOISE.split(" ".join(str(error).split()), maxsplit=1)[0][:300]
     shown = "".join(char for char in text if char.isprintable())
     return shown or type(error).__name__
