@@ -99,8 +99,8 @@ def open_signer(label: str, ring: KeyRing, ask: Ask) -> Signer:
     """Return who signs with a key.
 
     Args:
-        label: Name of a key of ``ring``, ``NAME@VERSION``, or path of a key file (with a slash, or a file's ending).
-            Empty for the only key that can sign here.
+        label: Name of a key of ``ring``, ``NAME@VERSION``, path of a key file (with a slash, or a file's ending), or
+            URI of a key in a device or service. Empty for the only key that can sign here.
         ring: The keys of this machine.
         ask: Called for a passphrase or PIN where one is needed.
 
@@ -108,9 +108,11 @@ def open_signer(label: str, ring: KeyRing, ask: Ask) -> Signer:
         KeyNotFound: There is no such key, or only its public half, or several to choose from.
         KeyExposed: Others can read its file.
         PassphraseRefused: The passphrase is wrong.
+        SignerUnavailable: The device or service cannot be reached.
     """
     if is_uri(label):
-        raise KeyNotFound(f"{label} has no name here yet", hint=f"installml keys import '{label}' NAME", subject=label)
+        uri, public = remote_key(label, ask)
+        return RemoteSigner(uri, public, ask)
     if "/" in label or label.endswith(FILE_ENDINGS):
         path = Path(label)
         check_private(path)
