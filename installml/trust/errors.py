@@ -55,7 +55,7 @@ class PolicyInvalid(UsageError):
     """A trust policy breaks its schema; every violation is listed at once."""
 
     reference = "policy-invalid"
-    default_hint = "Nothing is decided by a policy that cannot be read. Show the one in force: installml trust policy show"
+    default_hint = "Nothing is decided until the file is mended; then look at it with: installml trust policy show"
 
     def __init__(self, origin: str, violations: Sequence[str], *, hint: str = "") -> None:
         self.violations = tuple(violations)
