@@ -31,6 +31,10 @@ _KEPT_ITEMS = 64
 _MAX_HELD = 4_000_000
 _MAX_HELD_TEXT = 256 << 20
 _MAX_NESTED = 8
+_MAX_BLOBS = 10_000
+#: How bytes begin that look like a pickle or a zip themselves, and how many they must be.
+_NESTED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+_SMALLEST = 8
 _HIGHEST_PROTOCOL = 5
 
 
@@ -93,6 +97,8 @@ class Machine:
         budget: Pays for every opcode.
         watcher: Is told what would happen.
         plain: Raw numbers behind a joblib array are not passed over, as in plain pickle.
+
+    After `run`, ``nested`` has the bytes in it that look like a pickle or a zip themselves.
     """
 
     def __init__(self, content: Content, start: int, budget: Budget, watcher: Watcher, *, plain: bool = False) -> None:
@@ -113,6 +119,7 @@ class Machine:
         self._branched = False
         self.steps = 0
         self.long_frame: int | None = None
+        self.nested: list[Blob] = []
         self.root: Any = DATA
         self._table = [_DO.get(_NAMES.get(code, "")) for code in range(256)]
 
@@ -278,9 +285,14 @@ class Machine:
 
     def _blob(self, width: int) -> None:
         size = self._number(width)
-        offset = self.position
+        blob = Blob(self.position, size)
+        if size >= _SMALLEST:
+            if len(self._buffer) - self._at < _SMALLEST:
+                self._fill(_SMALLEST)
+            if self._buffer.startswith(_NESTED, self._at) and len(self.nested) < _MAX_BLOBS:
+                self.nested.append(blob)
         self._skip(size)
-        self._push(Blob(offset, size))
+        self._push(blob)
 
     def _long(self, width: int) -> None:
         size = self._number(width, signed=width == 4)

@@ -229,6 +229,10 @@ class PickleScanner:
         follower.follow(must=named)
         for blob in follower.nested:
             visit.enter(f"bytes at {blob.offset}.pt", Part(content, blob.offset, blob.size))
+        for blob in follower.looking_nested:
+            if blob not in follower.nested:
+                visit.budget.entry()
+                visit.enter(f"bytes at {blob.offset}", Part(content, blob.offset, blob.size))
 
 
 class _Follower:
@@ -239,6 +243,7 @@ class _Follower:
         self._visit = visit
         self._script = script
         self.nested: dict[Blob, None] = {}
+        self.looking_nested: list[Blob] = []
 
     def follow(self, *, must: bool) -> None:
         """Follow pickles until the end or until what follows is none.
@@ -270,6 +275,7 @@ class _Follower:
         if counts:
             notes.report()
             self.nested |= notes.nested
+            self.looking_nested += machine.nested
             if machine.long_frame is not None:
                 self._visit.found(BROKEN, "a frame is longer than what is there", machine.long_frame)
         if isinstance(broken, Broken) and counts:

@@ -290,6 +290,8 @@ MALICIOUS: dict[str, tuple[str, Make]] = {
     "empty pickle": ("m.pkl", lambda: b""),
     "no pickle at all": ("m.joblib", lambda: b"<html>not found</html>"),
     "pickle in a pickle": ("m.pkl", lambda: called("pickle", "loads", b"C" + bytes([len(EVIL)]) + EVIL)),
+    "pickle in bytes that nothing unpickles": ("m.pkl", lambda: pickle.dumps({"config": b"x", "more": EVIL}, 4)),
+    "pickle in bytes in a pickle in bytes": ("m.pkl", lambda: pickle.dumps([pickle.dumps([EVIL])])),
     "torch storage in a pickle": ("m.pkl", _legacy_torch_nested),
     "joblib, plain pickle reads the numbers": ("m.joblib", _joblib_plain),
     "joblib array of objects": ("m.joblib", _joblib_objects),
