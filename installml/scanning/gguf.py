@@ -14,6 +14,7 @@ from struct import unpack_from
 from installml.packing.formats.gguf import TYPES
 from installml.scanning.cursor import Cursor
 from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
+from installml.scanning.programs import COMPILED, native
 from installml.scanning.templates import check_template, looks_like_template
 
 __all__ = ["GGUF", "RULES"]
@@ -265,10 +266,16 @@ def _check_spans(read: _Read, spans: list[tuple[int, int, str]]) -> None:
         elif begin < at:
             found(OVERLAP, f"tensor {name!r} begins {at - begin} bytes before the one before it ends", start + begin)
         elif begin - at >= read.alignment and read.sized:
-            found(GAP, f"{begin - at} bytes before tensor {name!r}", start + at)
+            _gap(read, start + at, f"{begin - at} bytes before tensor {name!r}")
         at = max(at, end)
     if room - at >= read.alignment and read.sized:
-        found(GAP, f"{room - at} bytes behind the last tensor", start + at)
+        _gap(read, start + at, f"{room - at} bytes behind the last tensor")
+
+
+def _gap(read: _Read, at: int, detail: str) -> None:
+    read.visit.found(GAP, detail, at)
+    if kind := native(read.cursor.window(at, read.cursor.end).peek(4096)):
+        read.visit.found(COMPILED, f"{kind}, {detail}", at)
 
 
 GGUF = _Gguf()

@@ -262,12 +262,15 @@ _NETWORK_MODULES = frozenset(
 )
 _RISKY_CALLS = _names("""
     eval exec compile os.system os.popen os.startfile posix.system nt.system marshal.loads marshal.load
-    types.CodeType types.FunctionType builtins.eval builtins.exec builtins.compile code.interact runpy.run_path
+    pickle.loads dill.loads cloudpickle.loads _pickle.loads types.CodeType types.FunctionType builtins.eval
+    builtins.exec builtins.compile code.interact runpy.run_path
     runpy.run_module commands.getoutput asyncio.create_subprocess_exec asyncio.create_subprocess_shell
     torch.ops.load_library torch.classes.load_library torch.utils.cpp_extension.load
     torch.utils.cpp_extension.load_inline imp.load_source webbrowser.open os.putenv shutil.rmtree
     multiprocessing.Process
 """)
+#: Methods of modules that a script may have got hold of without naming them.
+_RISKY_METHODS = _names("system popen Popen check_output check_call getoutput execve execv execvp fork spawnl spawnv")
 _RISKY_STARTS = ("os.exec", "os.spawn", "os.posix_spawn", "os.fork", "os.kill")
 _CHOSEN = frozenset(("__import__", "importlib.import_module", "builtins.__import__", "getattr"))
 _INTERNALS = frozenset(
@@ -317,13 +320,23 @@ def _called(node: ast.Call, aliases: dict[str, str]) -> Iterator[tuple[Rule, str
     meant = f"{aliases.get(first, first)}{'.' if rest else ''}{rest}"
     if meant in _RISKY_CALLS or meant.startswith(_RISKY_STARTS):
         yield RISKY, f"calls {meant}"
+    elif isinstance(node.func, ast.Attribute) and node.func.attr in _RISKY_METHODS and meant != "platform.system":
+        yield RISKY, f"calls {node.func.attr} of something"
+    elif meant.rpartition(".")[0] in _NETWORK_MODULES:
+        yield REACHES, f"calls {meant}"
     elif meant in _CHOSEN:
         place = 1 if meant == "getattr" else 0
         argument = node.args[place] if len(node.args) > place else None
-        if meant != "getattr" and not isinstance(argument, ast.Constant):
+        if not isinstance(argument, ast.Constant) and (meant != "getattr" or _is_module(node.args[:1], aliases)):
             yield RISKY, f"calls {meant} with a name that is not written down"
         elif isinstance(argument, ast.Constant) and _is_risky_name(argument.value):
             yield RISKY, f"calls {meant} for {argument.value!r}"
+
+
+def _is_module(arguments: list[ast.expr], aliases: dict[str, str]) -> bool:
+    """Return whether the thing whose attribute is asked for is a module that leads to programs."""
+    names = [aliases.get(one.id, one.id) for one in arguments if isinstance(one, ast.Name)]
+    return any(name in ("os", "sys", "builtins", "__builtins__", "importlib", "posix") for name in names)
 
 
 def _is_risky_name(value: object) -> bool:

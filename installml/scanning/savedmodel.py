@@ -8,7 +8,8 @@ Read are saved_model.pb, frozen graphs (.pb), meta graphs (.meta), and TensorFlo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from installml.scanning.cursor import Blocks, Cursor
 from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
@@ -52,8 +53,6 @@ KERAS_LAMBDA = Rule(
     "Load it with tf.saved_model.load, which does not run it, or have the layer replaced.",
 )
 RULES = (PYTHON, FILES, NETWORK, DATA, KERAS_LAMBDA)
-
-_MAX_DEPTH = 8
 
 
 def _named(rule: Rule, operators: str) -> dict[str, Rule]:
@@ -122,37 +121,44 @@ class _SavedModel:
         return name.endswith(".pb") and not name.endswith(("fingerprint.pb", "keras_metadata.pb"))
 
     def scan(self, content: Content, visit: Visit) -> None:
-        graph = _Graph(visit)
-        kind = _kind(content, visit)
+        graph, name = _Graph(visit), visit.name.lower()
         for part in fields(Cursor.over(content, visit.budget)):
-            if kind == "saved" and part.number == 2:
-                _meta_graph(graph, part.payload)
-            elif kind == "meta" and part.number == 2:
-                _graph_def(graph, part.payload)
-            elif kind == "graph":
-                _graph_part(graph, part)
-        if kind == "saved":
+            if name.endswith("saved_model.pb"):
+                _saved_part(graph, part)
+            elif name.endswith(".meta"):
+                _meta_part(graph, part)
+            else:
+                _any_part(graph, part)
+        if name.endswith("saved_model.pb"):
+            if not graph.nodes:
+                raise Unreadable("holds no TensorFlow graph", 0)
             _search_lambda(content, visit)
 
 
-def _kind(content: Content, visit: Visit) -> str:
-    """Tell which of the three messages a file is; nothing in it says so but its shape.
+def _any_part(graph: _Graph, part: Field) -> None:
+    """Look at a field of a message that may be a graph, a meta graph or a SavedModel: nothing in it says which.
 
-    Raises:
-        Unreadable: It is none of them.
+    It may also be none, such as a tensor of ONNX's test data, and then it need not read like one.
     """
-    name = visit.name.lower()
-    if name.endswith("saved_model.pb"):
-        return "saved"
-    if name.endswith(".meta"):
-        return "meta"
-    for part in fields(Cursor.over(content, visit.budget)):
-        if part.number == 1 and part.payload is None:
-            return "saved"  # saved_model_schema_version
-        if part.number == 1 and any(inner.number == 2 and inner.payload for inner in fields(part.payload)):
-            return "graph"  # NodeDef.op
-        break
-    raise Unreadable("holds no TensorFlow graph that can be recognised", 0)
+    for look in (_graph_part, _meta_part, _saved_part):
+        with suppress(Unreadable):
+            look(graph, _again(part))
+
+
+def _again(part: Field) -> Field:
+    """Return the field with its payload unread."""
+    window = part.payload
+    return part if window is None else replace(part, payload=window.window(window.position, window.end))
+
+
+def _saved_part(graph: _Graph, part: Field) -> None:
+    if part.number == 2:
+        _meta_graph(graph, part.payload)
+
+
+def _meta_part(graph: _Graph, part: Field) -> None:
+    if part.number == 2:
+        _graph_def(graph, part.payload)
 
 
 def _meta_graph(graph: _Graph, payload: Cursor | None) -> None:

@@ -150,7 +150,8 @@ class _Templates:
     name = "template"
 
     def claims(self, head: bytes, name: str) -> bool:
-        return name.endswith((".jinja", ".jinja2", ".j2"))
+        named = name.rpartition("/")[2].startswith("chat_template") and not name.endswith(".json")
+        return named or name.endswith((".jinja", ".jinja2", ".j2"))
 
     def scan(self, content: Content, visit: Visit) -> None:
         cursor = Cursor.over(content, visit.budget)
@@ -221,6 +222,10 @@ def _node(node: Node, kinds: _Kinds) -> Iterator[Problem]:
         yield from _index(node, kinds)
     elif node.kind == "filter":
         yield from _filter(node)
+        if node.value in _BY_ATTRIBUTE and any(
+            kinds.of(one) == BUILT for one in node.children[1 + (node.value == "join") :]
+        ):
+            yield DYNAMIC, f"the filter {node.value} with a name that is put together", node.offset
     elif node.kind == "operation":
         yield from _operation(node)
 

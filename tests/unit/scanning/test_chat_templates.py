@@ -32,6 +32,8 @@ ATTACKS = {
     "map by attribute": "{{ messages|map(attribute='__class__')|list }}",
     "map by an unknown attribute": "{{ messages|map(attribute=foo)|list }}",
     "map with attr": "{{ messages|map('attr', 'x')|list }}",
+    "sort by a computed attribute": "{{ messages|sort(false, false, '_' ~ '_class__') }}",
+    "join by a computed attribute": "{{ messages|join(',', '_' ~ '_class__') }}",
     "sort by attribute": "{{ messages|sort(attribute='__class__.x') }}",
     "a key of a dict": "{{ dict(__class__=1)|list|first }}",
     "str.format": "{{ '{0.__class__}'.format(x) }}",
@@ -127,6 +129,11 @@ def test_a_way_out_of_the_template_is_told(attack: str) -> None:
 @pytest.mark.parametrize("name", ORDINARY)
 def test_an_ordinary_template_has_no_finding(name: str) -> None:
     assert findings("chat_template.jinja", ORDINARY[name]) == []
+
+
+def test_a_template_is_known_by_its_well_known_name() -> None:
+    assert blocking("sub/chat_template", ATTACKS["a class"])
+    assert blocking("chat_template.txt", ATTACKS["a class"])
 
 
 def test_text_outside_of_tags_is_only_text() -> None:

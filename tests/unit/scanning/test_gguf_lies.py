@@ -91,9 +91,13 @@ def test_the_other_byte_order_is_read() -> None:
 
 
 def test_bytes_that_no_tensor_has_are_told_and_do_not_block() -> None:
-    data = gguf((), ONE, 32) + b"\x7fELF" * 40
+    data = gguf((), ONE, 32) + b"something" * 20
     assert "gguf-gap" in rules("model.gguf", data)
     assert blocking("model.gguf", data) == set()
+
+
+def test_a_program_behind_the_tensors_blocks() -> None:
+    assert "code-native" in blocking("model.gguf", gguf((), ONE, 32) + b"\x7fELF" + bytes(100))
 
 
 def test_a_number_format_of_tomorrow_does_not_block() -> None:

@@ -30,6 +30,13 @@ MALICIOUS = {
     "an import by a computed name": ("model.py", "__import__('o' + 's')\n", "code-python-risky"),
     "getattr of system": ("model.py", "import os\ngetattr(os, 'system')('id')\n", "code-python-risky"),
     "builtins by subscript": ("model.py", "x = (lambda: 0).__globals__['__builtins__']\n", "code-python-risky"),
+    "a module got by a call": (
+        "model.py", "from importlib import import_module as m\nm('os').system('id')\n", "code-python-risky"),
+    "a computed attribute of a module": (
+        "model.py", "import os\ngetattr(os, 'sys' + 'tem')('id')\n", "code-python-risky"),
+    "a pickle in the source": ("model.py", "import pickle\npickle.loads(b'x')\n", "code-python-risky"),
+    "another encoding": (
+        "model.py", b"# -*- coding: utf-7 -*-\n+AGkAbQBwAG8AcgB0- os; os.system('id')\n", "code-python-risky"),
     "ctypes": ("model.py", "import ctypes\n", "code-python-risky"),
     "marshal": ("model.py", "import marshal\nmarshal.loads(b'')\n", "code-python-risky"),
     "Python that cannot be parsed": ("model.py", "def f(:\n", "unreadable"),
@@ -44,6 +51,7 @@ MALICIOUS = {
 
 ENTRY_POINT = """
 import json
+import platform
 import re
 from pathlib import Path
 
@@ -57,6 +65,7 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.network = torch.compile(torch.nn.Linear(2, 2))
         self.network.eval()
+        self.windows = platform.system() == "Windows"
         self.settings = json.loads((folder / "config.json").read_text())
 
     def predict(self, inputs):
