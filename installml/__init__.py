@@ -30,7 +30,7 @@ _VERBS = {
     "list": "info", "login": "login", "logout": "login",
     "logs": "serve",
     "predict": "serve", "ps": "serve", "pull": "pull", "push": "push", "registry_serve": "registry", "remove": "tags",
-    "sbom": "sbom", "scan": "scan",
+    "sbom": "sbom", "scan": "scan", "sign": "sign", "verify": "verify",
     "serve": "serve", "stop": "serve", "tag": "tags", "tags": "tags", "test": "serve",
     "trust_add": "trust", "trust_list": "trust", "trust_policy": "trust", "trust_remove": "trust",
     "trust_rotate": "trust", "trust_test": "trust", "uninstall": "install",
@@ -82,6 +82,7 @@ __all__ = [
     "sbom",
     "scan",
     "serve",
+    "sign",
     "stop",
     "tag",
     "tags",
@@ -93,6 +94,7 @@ __all__ = [
     "trust_rotate",
     "trust_test",
     "uninstall",
+    "verify",
 ]
 
 if TYPE_CHECKING:
@@ -118,8 +120,10 @@ if TYPE_CHECKING:
     from .api.scan import scan
     from .api.serve import logs, predict, ps, serve, stop, test
     from .api.session import Session
+    from .api.sign import sign
     from .api.tags import remove, tag, tags
     from .api.trust import trust_add, trust_list, trust_policy, trust_remove, trust_rotate, trust_test
+    from .api.verify import verify
     from .config import config_show, default_session
     from .errors import InstallMLError
 

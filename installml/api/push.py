@@ -22,13 +22,17 @@ from ..transfer.upload import Streams
 from .build import made, named
 from .index import attach_indexes
 from .patches import Base, find_base, offer_patches
-from .places import folder_of, full, is_folder
+from .places import Found, folder_of, full, is_folder
 from .results import PushResult
 from .session import AMBIENT, Session
 from .subset import require_whole
 
 if TYPE_CHECKING:
     from ..registry.repository import Repository
+    from ..signing.signers import Signer
+    from ..spec.descriptor import Descriptor
+    from ..spec.manifest import Manifest
+    from ..store.protocol import Fetcher
 
 __all__ = ["push", "push_folder"]
 
@@ -41,6 +45,8 @@ def push(
     *,
     tag: str = "",
     patch_from: str = "",
+    sign: bool = False,
+    key: str = "",
     session: Session = AMBIENT,
 ) -> PushResult:
     """Send a package to a registry.
@@ -50,7 +56,9 @@ def push(
         destination: Registry reference; the source's own when left out.
         tag: Registry reference for a folder (the command line's ``-t``).
         patch_from: A version of the local store; patches from it are attached, where they pay, for those who have it.
-        session: Collaborators.
+        sign: Also sign it there, as ``sign`` does.
+        key: Whose signature it is, as of ``sign``.
+        session: Collaborators; its ``ask`` is asked for the key's passphrase before anything is sent.
 
     Returns:
         What was sent and what was there already.
@@ -58,13 +66,16 @@ def push(
     Raises:
         NotFound: The local store has no such package.
         ReferenceInvalid: The destination names no registry.
+        KeyNotFound: There is no such key, or several to choose from.
+        UsageError: A key is named and nothing is to be signed.
     """
     text = str(source)
+    signer = _signer(sign, key, session)
     base = find_base(patch_from, session) if patch_from else None
     if isinstance(source, Path) or tag or is_folder(text):
         if tag and destination:
             raise UsageError("a folder is pushed to one place", hint=f"installml push {text} -t {tag}")
-        return push_folder(folder_of(text), tag or destination, session, base)
+        return push_folder(folder_of(text), tag or destination, session, base, signer)
     reference = full(text, session)
     target = _destination(destination, reference, session)
     local = session.local(reference)
@@ -95,6 +106,7 @@ def push(
         if done.moved:  # else one question was enough to see that everything is there
             attach_indexes(Release(root, package.manifest), local, session.remote(target), session)
         notices = offer_patches(base, package, root, local, session.remote(target), session) if base else ()
+    signers = _signed(target, root, package.manifest, local, signer, session) if signer else ()
     return PushResult(
         reference=target.with_digest(root.digest),
         name=package.name,
@@ -104,7 +116,29 @@ def push(
         moved=done.moved,
         blobs=done.blobs,
         notices=notices,
+        signers=signers,
     )
+
+
+def _signer(sign: bool, key: str, session: Session) -> Signer | None:
+    """Return who signs, before anything is sent: a wrong passphrase should not cost an upload."""
+    if not sign:
+        if key:
+            raise UsageError("a key is named and nothing is to be signed", hint="Add --sign.", subject=key)
+        return None
+    from .keys import signer_of
+
+    return signer_of(key, session)
+
+
+def _signed(
+    target: Reference, root: Descriptor, manifest: Manifest, content: Fetcher, signer: Signer, session: Session
+) -> tuple[str, ...]:
+    """Sign what was pushed."""
+    from .sign import Wishes, sign_found
+
+    found = Found(session.remote(target), target.with_digest(root.digest), root, manifest, remote=True)
+    return (sign_found(found, signer, Wishes(), session, content=content).signer,)
 
 
 @contextmanager
@@ -161,7 +195,9 @@ class _Rest:
         return {outcome: count for outcome, count in counts.items() if count > 0}
 
 
-def push_folder(folder: Path, destination: str, session: Session, base: Base | None = None) -> PushResult:
+def push_folder(
+    folder: Path, destination: str, session: Session, base: Base | None = None, signer: Signer | None = None
+) -> PushResult:
     """Build ``folder`` and send it; nothing is stored twice on this disk."""
     target = named(destination, load_recipe(folder), session)
     remote = _remote(target, session)  # a name that cannot be meant is told before gigabytes are read
@@ -188,6 +224,7 @@ def push_folder(folder: Path, destination: str, session: Session, base: Base | N
     if base is not None:
         described = read_package(package.manifest, str(target))
         patches = offer_patches(base, described, package.root, package, remote, session)
+    signers = _signed(target, package.root, package.manifest, package, signer, session) if signer else ()
     return PushResult(
         reference=target.with_digest(package.root.digest),
         name=package.recipe.name,
@@ -197,4 +234,5 @@ def push_folder(folder: Path, destination: str, session: Session, base: Base | N
         moved=done.moved + streams.sent,
         blobs=rest.outcomes(done.blobs),
         notices=(*package.notices, *patches),
+        signers=signers,
     )

@@ -40,7 +40,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
         "logs": "ps",
         "stop": "ps",
     },
-    "Trust": {"attest": "attest"},
+    "Trust": {"sign": "sign", "verify": "verify", "attest": "attest"},
     "Machine": {"doctor": "doctor", "demo": "demo"},
 }
 """Panel to verb to the module of ``commands`` that has it."""

@@ -25,6 +25,8 @@ __all__ = [
     "BlockFrom",
     "BlockOpt",
     "CheckpointOpt",
+    "Classic",
+    "ClassicOpt",
     "ColorOpt",
     "Common",
     "CosignOpt",
@@ -36,6 +38,7 @@ __all__ = [
     "DryRunOpt",
     "EndedOpt",
     "ExaminedArg",
+    "ExpiresOpt",
     "FolderArg",
     "FollowOpt",
     "ForceOpt",
@@ -82,6 +85,7 @@ __all__ = [
     "PrefixArg",
     "Progress",
     "ProgressOpt",
+    "ProvenanceOpt",
     "PublicKeyOpt",
     "QuietOpt",
     "RecordOpt",
@@ -90,12 +94,15 @@ __all__ = [
     "RootOpt",
     "RotationOpt",
     "RuntimeOpt",
+    "SbomOpt",
     "SbomSpec",
     "ScanFormat",
     "ScanFormatOpt",
+    "ScanOpt",
     "ScannedArg",
     "ServedArg",
     "ServerArg",
+    "SignOpt",
     "SourceArg",
     "SpecOpt",
     "StatementOpt",
@@ -110,6 +117,7 @@ __all__ = [
     "TypeOpt",
     "UsernameOpt",
     "VerboseOpt",
+    "VerifiedArg",
     "VersionOpt",
     "WriteOpt",
     "YesOpt",
@@ -150,6 +158,14 @@ class SbomSpec(StrEnum):
     CYCLONEDX = "cyclonedx"
     CYCLONEDX_1_7 = "cyclonedx-1.7"
     SPDX = "spdx"
+
+
+class Classic(StrEnum):
+    """When to sign in cosign's classic form: the values of ``--cosign-classic``."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
 
 
 class Progress(StrEnum):
@@ -450,6 +466,27 @@ KeyOpt = Annotated[
         show_default=False,
     ),
 ]
+VerifiedArg = Annotated[
+    str, _argument("TARGET", "Which package, or a folder with model.sig in it.", autocompletion=complete_reference)
+]
+ClassicOpt = Annotated[
+    Classic,
+    typer.Option(
+        "--cosign-classic",
+        metavar="auto|on|off",
+        help="Sign in cosign's classic form too: where the registry needs it, always, never.",
+    ),
+]
+ExpiresOpt = Annotated[
+    str,
+    typer.Option(
+        "--expires", metavar="DURATION", help="How long the signature counts, such as 90d.", show_default=False
+    ),
+]
+SbomOpt = Annotated[bool, typer.Option("--sbom", help="Also sign and attach the bill of materials.")]
+ProvenanceOpt = Annotated[bool, typer.Option("--provenance", help="Also sign and attach how it was built.")]
+ScanOpt = Annotated[bool, typer.Option("--scan", help="Also scan it, and sign and attach what was found.")]
+SignOpt = Annotated[bool, typer.Option("--sign", help="Sign what was pushed.")]
 PredicateOpt = Annotated[
     str, typer.Option("--predicate", metavar="FILE", help="JSON object with what is said; - is stdin.")
 ]

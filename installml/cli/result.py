@@ -152,6 +152,7 @@ def _build(result: r.BuildResult, _: Look) -> Lines:
 def _push(result: r.PushResult, _: Look) -> Lines:
     yield f"pushed {spelled(result.reference)} ({_moved(result)})"
     yield f"digest {result.digest}"
+    yield from (f"signed by {signer}" for signer in result.signers)
     yield f"next: installml install {spelled(result.reference)}"
 
 
@@ -398,6 +399,68 @@ def _attestations(attestations: Sequence[r.AttestationInfo]) -> Lines:
         for one in attestations
     ]
     yield from table(rows, ("STATEMENT", "SIGNATURE", "SIGNER", "MADE", "ABOUT"))
+
+
+def _sign(result: r.SignResult, look: Look) -> Lines:
+    reference = spelled(result.reference)
+    who = f" ({result.key})" if result.key else ""
+    yield f"{_mark('ok', look)} {reference} signed by {result.signer}{who}"
+    yield from card(
+        {
+            "digest": str(result.digest),
+            "covers": f"the manifest and {_count(result.files, 'file')}" + (", every chunk" if result.chunks else ""),
+            "name": result.ref or "none: no registry has it",
+            "expires": result.expires,
+            "attached": ", ".join(_signed_as(one) for one in result.signatures),
+            "where": result.place,
+        }
+    )
+    yield f"next: installml verify {reference} --key {result.key or result.fingerprint}"
+
+
+def _signed_as(one: r.SignatureInfo) -> str:
+    return "signature in cosign's classic form" if one.over == "classic" else _statement(one.type)
+
+
+def _verify(result: r.VerifyResult, look: Look) -> Lines:
+    yield f"{_mark('ok' if result.trusted else 'problem', look)} {result.message}"
+    yield from card(
+        {
+            "digest": str(result.digest or ""),
+            "read from": result.place,
+            "policy": result.policy,
+            "files": _verified_files(result),
+        }
+    )
+    if result.signatures:
+        yield ""
+        yield from table([_verified(one) for one in result.signatures], ("SIGNATURE", "BY", "MADE", "UNTIL", "COUNTS"))
+    yield ""
+    marks = {"met": "ok", "failed": "problem", "noted": "noted"}
+    yield from (f"{_mark(marks[step.state], look)} {step.rule:<11} {step.sentence}" for step in result.steps)
+    yield from (f"  - {difference}" for difference in result.differences[:_DIFFERENCES])
+    if len(result.differences) > _DIFFERENCES:
+        yield f"  - and {len(result.differences) - _DIFFERENCES} more"
+    if result.hint:
+        yield f"hint: {result.hint}"
+
+
+_DIFFERENCES = 20
+"""Files that are named one by one; JSON has all."""
+
+
+def _verified_files(result: r.VerifyResult) -> str:
+    if result.files is None:
+        return ""
+    subset = ": a subset of the signed manifest, as it was installed" if result.subset else ""
+    return f"{result.files} hashed{subset}"
+
+
+def _verified(one: r.VerifiedSignature) -> tuple[str, ...]:
+    said = "" if one.proved or not one.made else " (said)"
+    made = f"{one.made}{said}" + (f", {one.log}" if one.log else "")
+    counts = "yes" if one.counts else f"no: {one.reason}"
+    return (_statement(one.type), one.key or one.signer[:23] or "?", made, one.expires, counts)
 
 
 _STATEMENTS = {
@@ -724,6 +787,7 @@ WORDS: Mapping[str, Callable[[Any, Look], Lines]] = {
     "ScanResult": _scan,
     "ServerList": _ps,
     "SettingsResult": _settings,
+    "SignResult": _sign,
     "StopResult": _stop,
     "TagResult": _tag,
     "TagsResult": _tags,
@@ -734,5 +798,6 @@ WORDS: Mapping[str, Callable[[Any, Look], Lines]] = {
     "TrustListResult": _trust_list,
     "TrustTestResult": _trust_test,
     "UninstallResult": _uninstall,
+    "VerifyResult": _verify,
 }
 """Kind of result to its words. By name, so that only the kind that is shown is loaded."""

@@ -54,7 +54,14 @@ class PartialFiles:
 
 @dataclass(frozen=True, slots=True)
 class PushResult(Result):
-    """A package was sent. ``moved`` counts bytes, ``blobs`` outcomes: copied, exists, mounted."""
+    """A package was sent.
+
+    Attributes:
+        moved: Bytes that went.
+        blobs: Outcomes by number: copied, exists, mounted.
+        notices: What the reader should know.
+        signers: Who signed it there, with ``--sign``.
+    """
 
     reference: Reference
     name: str
@@ -64,6 +71,7 @@ class PushResult(Result):
     moved: int
     blobs: Mapping[str, int] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
