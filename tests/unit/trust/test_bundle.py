@@ -124,7 +124,7 @@ def test_older_versions_are_read_and_the_newest_is_written(minor: int) -> None:
     assert json.loads(bundle.to_bytes())["mediaType"] == BUNDLE
 
 
-@pytest.mark.parametrize("hint", [KEY.hint, KEY.oms_hint, ""])
+@pytest.mark.parametrize("hint", [KEY.hint, KEY.oms_hint, ""], ids=["ours", "of model_signing", "none"])
 def test_a_signature_by_the_named_key_holds(hint: str) -> None:
     assert own(hint).verify(KEY).payload == b"{}"
 
