@@ -241,6 +241,7 @@ def _result(found: _Target, report: Report, outcome: Outcome, block: str, opinio
         ),
         notices=tuple(notices),
         opinions=opinions,
+        unknown=tuple(file.path for file in report.files if not file.scanners),
         outcome=outcome,
     )
 

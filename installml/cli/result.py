@@ -341,6 +341,9 @@ def _scan(result: r.ScanResult, look: Look) -> Lines:
         place = _scanned_place(hidden.finding)
         yield f"suppressed  {hidden.finding.rule}  {place}: {hidden.reason} ({hidden.who}, until {hidden.expires})"
     yield from _notices(result.notices)
+    if result.unknown:
+        more = f" and {len(result.unknown) - 5} more" if len(result.unknown) > 5 else ""
+        yield f"not looked into, because no scanner knows them: {', '.join(result.unknown[:5])}{more}"
     counts = ", ".join(f"{number} {severity}" for severity, number in result.counts.items()) or "nothing found"
     counts += f", {len(result.suppressed)} suppressed" if result.suppressed else ""
     mark = _mark("problem" if result.blocked else "warning" if result.findings else "ok", look)

@@ -11,14 +11,17 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from installml.errors import FormatError
+from installml.packing.formats.documents import parse_yaml
 from installml.scanning.cursor import Blocks
 from installml.scanning.finding import Content, Rule, Severity, Visit
 from installml.scanning.programs import ACTIVE
 from installml.scanning.templates import check_template, looks_like_template
 
-__all__ = ["JSON", "RULES", "YAML"]
+__all__ = ["JSON", "REQUIREMENTS", "RULES", "YAML"]
 
 _MAX_PARSED = 24 << 20
+_MAX_YAML = 512 << 10
 _MAX_VALUES = 3_000_000
 _WINDOW, _OVERLAP = 4 << 20, 256
 
@@ -67,7 +70,14 @@ UNPARSED = Rule(
     "It is not JSON, so that only words in it could be looked for.",
     "Get the file again from its maker.",
 )
-RULES = (AUTO_MAP, REMOTE, TARGET, OBJECT, KERNEL, UNPARSED)
+INDEX = Rule(
+    "config-package-index",
+    Severity.medium,
+    "A requirements file names where packages come from",
+    "Whoever installs from it fetches from an index, an address or a folder that the file chooses, not from their own.",
+    "Name packages and versions only, with hashes.",
+)
+RULES = (AUTO_MAP, REMOTE, TARGET, OBJECT, KERNEL, UNPARSED, INDEX)
 
 #: Modules of which no configuration has a class to build.
 _DANGEROUS = frozenset(
@@ -165,6 +175,13 @@ def _target(value: Any) -> Check:
         yield TARGET, f"calls {value[:120]}"
 
 
+def _loader(value: Any) -> Check:
+    """Look at MLflow's loader_module, which it imports, from the package's own folder of code too."""
+    if isinstance(value, str) and value and not is_dangerous(value) and not value.startswith("mlflow."):
+        yield AUTO_MAP, f"loader_module: {value[:120]}"
+    yield from _target(value)
+
+
 def _mapping(value: Any) -> Check:
     library = value.get("parent_library") if isinstance(value, dict) else None
     if isinstance(library, str) and library.partition(".")[0] not in _OWN_LIBRARIES:
@@ -186,13 +203,21 @@ _CHECKS: dict[str, Callable[[Any], Check]] = {
     "auto_mapping": _mapping,
     "attn_implementation": _attention,
     "_attn_implementation": _attention,
-    "loader_module": _target,
+    "loader_module": _loader,
 }
+
+
+#: Functions that load pickles or native code, in modules that are harmless otherwise.
+_LOADERS = frozenset(
+    ("torch.load", "torch.hub.load", "torch.ops.load_library", "numpy.load", "pandas.read_pickle", "torch.jit.load")
+)
 
 
 def is_dangerous(dotted: str) -> bool:
     """Return whether a dotted name leads into a module of which no configuration should build anything."""
     first, _, rest = dotted.strip().partition(".")
+    if dotted.strip() in _LOADERS:
+        return True
     return first in _DANGEROUS or "__" in rest or rest.rpartition(".")[2] in ("system", "popen", "eval", "exec")
 
 
@@ -264,9 +289,11 @@ _TAG = re.compile(
 )
 _YAML_KEY = re.compile(
     rb"""(?m)^[\s\-?{,]*["']?(_target_|__target__|trust_remote_code|auto_map|custom_pipelines?|loader_module)["']?\s*:\s*"""
-    rb"""["']?([^\s"'#,}]*)"""
+    rb"""(?:[&!][^\s,}]*\s+)*["']?([^\s"'#,}]*)"""
 )
-_YAML_INLINE = re.compile(rb"""[{,]\s*["']?(_target_|trust_remote_code)["']?\s*:\s*["']?([^\s"'#,}]*)""")
+_YAML_INLINE = re.compile(
+    rb"""[{,]\s*["']?(_target_|trust_remote_code)["']?\s*:\s*(?:[&!][^\s,}]*\s+)*["']?([^\s"'#,}]*)"""
+)
 
 
 class _Yaml:
@@ -277,6 +304,8 @@ class _Yaml:
 
     def scan(self, content: Content, visit: Visit) -> None:
         blocks, at = Blocks(content), 0
+        if content.size <= _MAX_YAML:
+            _yaml_values(blocks.read(0, _MAX_YAML), visit)
         while window := blocks.read(at, _WINDOW):
             visit.budget.step(len(window) >> 10)
             for tag in _TAG.finditer(window):
@@ -289,6 +318,31 @@ class _Yaml:
             at += _WINDOW - _OVERLAP
 
 
+def _yaml_values(data: bytes, visit: Visit) -> None:
+    """Look at keys however they are written, in escapes or as complex keys; what cannot be parsed is searched only."""
+    try:
+        level = [parse_yaml(data, visit.name)]
+    except FormatError:
+        return
+    while level:
+        visit.budget.step(len(level))
+        pairs = [pair for node in level if isinstance(node, dict) for pair in node.items()]
+        for key, value in pairs:
+            if isinstance(key, str) and key in _CHECKS and value not in _OFF:
+                for rule, detail in _CHECKS[key](value):
+                    visit.found(rule, detail, max(0, data.find(key.encode("utf-8", "replace"))))
+            elif isinstance(key, str) and "template" in key:
+                for text in _texts(value):
+                    if key == "chat_template" or looks_like_template(text):
+                        check_template(text, visit, where=key[:60])
+        items = [item for node in level if isinstance(node, list) for item in node]
+        level = [one for one in (*(value for _, value in pairs), *items) if isinstance(one, (dict, list))]
+
+
+#: How YAML's loaders write no, for parsers that leave it a text.
+_OFF = ("false", "False", "FALSE", "no", "No", "off", "Off", "0", "null", "~", "{}", "[]")
+
+
 def _yaml_key(match: re.Match[bytes], at: int, visit: Visit) -> None:
     key, value = match[1].decode("ascii"), match[2].decode("utf-8", "replace")
     if key == "trust_remote_code":
@@ -298,10 +352,32 @@ def _yaml_key(match: re.Match[bytes], at: int, visit: Visit) -> None:
     elif key in ("auto_map", "custom_pipeline", "custom_pipelines"):
         found = [] if value in ("null", "~", "{}", "[]") else [(AUTO_MAP, f"{key}: {value[:60]}")]
     else:
-        found = list(_target(value))
+        found = list(_CHECKS[key](value))
     for rule, detail in found:
         visit.found(rule, detail, at + match.start(1))
 
 
+#: What pip reads in a requirements file besides names and versions (pip, "Requirements File Format").
+_ELSEWHERE = re.compile(
+    rb"(?m)^\s*(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host)[\s=]+\S+|^[^#\n]*\b(?:git|hg|svn|bzr)\+\S+"
+    rb"|^[^#\n]*@\s*(?:https?|file)://\S+|^\s*(?:https?|file)://\S+"
+)
+
+
+class _Requirements:
+    name = "requirements"
+
+    def claims(self, head: bytes, name: str) -> bool:
+        last = name.rpartition("/")[2]
+        return last.startswith("requirements") and last.endswith((".txt", ".in", ".lock"))
+
+    def scan(self, content: Content, visit: Visit) -> None:
+        data = Blocks(content).read(0, _WINDOW)
+        visit.budget.step(len(data) >> 6)
+        for match in _ELSEWHERE.finditer(data):
+            visit.found(INDEX, match[0].strip()[:160].decode("utf-8", "replace"), match.start())
+
+
 JSON = _Json()
 YAML = _Yaml()
+REQUIREMENTS = _Requirements()

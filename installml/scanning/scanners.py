@@ -49,6 +49,7 @@ SCANNERS: tuple[Scanner, ...] = (
     templates.TEMPLATES,
     configs.JSON,
     configs.YAML,
+    configs.REQUIREMENTS,
     programs.NATIVE,
     programs.PYTHON,
     programs.SCRIPT,

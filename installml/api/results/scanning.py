@@ -71,6 +71,7 @@ class ScanResult(Result):
         suppressed: Findings that do not count.
         notices: Suppressions that hold no longer, or are about nothing.
         opinions: Other scanners that were asked.
+        unknown: Files that no scanner knows, so that nothing was found in them by not looking.
     """
 
     target: str
@@ -84,4 +85,5 @@ class ScanResult(Result):
     suppressed: tuple[HiddenFinding, ...] = ()
     notices: tuple[str, ...] = ()
     opinions: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     outcome: Any = field(default=None, repr=False, compare=False)

@@ -48,6 +48,12 @@ MALICIOUS: dict[str, tuple[str, Any, str]] = {
     "hydra in YAML": ("model_config.yaml", "model:\n  _target_: subprocess.Popen\n", "config-runs-function"),
     "hydra in a flow": ("model_config.yaml", "model: {_target_: os.system, c: id}\n", "config-runs-function"),
     "trust_remote_code in YAML": ("serve.yaml", "trust_remote_code: true\n", "config-trust-remote-code"),
+    "a YAML key in escapes": ("c.yaml", '"_targ\\x65t_": os.system\n', "config-runs-function"),
+    "a YAML key that is complex": ("c.yaml", "? _target_\n: os.system\n", "config-runs-function"),
+    "a YAML value with an anchor": ("c.yaml", "_target_: &x os.system\nb: *x\n", "config-runs-function"),
+    "a loader of pickles": ("c.yaml", "_target_: torch.load\nf: x.pt\n", "config-runs-function"),
+    "a template in YAML": ("c.yaml", "chat_template: '{{ x.__class__ }}'\n", "template-escape"),
+    "MLflow's own code": ("MLmodel", "flavors:\n  python_function:\n    loader_module: my_loader\n", "config-auto-map"),
     "MLflow's loader": ("MLmodel", "flavors:\n  python_function:\n    loader_module: os\n", "config-runs-function"),
 }  # fmt: skip
 
@@ -94,6 +100,15 @@ def test_an_ordinary_configuration_has_no_finding(case: str) -> None:
 def test_json_that_breaks_is_told_and_does_not_block() -> None:
     assert rules("config.json", "{'a': 1}") == {"config-unparsed"}
     assert not blocking("config.json", "{'a': 1}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--extra-index-url https://x.example/simple", "-i http://x", "a @ https://x.example/a.whl", "git+https://x/y"],
+)
+def test_requirements_from_elsewhere_are_told_and_do_not_block(line: str) -> None:
+    assert rules("requirements.txt", f"numpy==2.1\n{line}\n") == {"config-package-index"}
+    assert findings("requirements.txt", "numpy==2.1 --hash=sha256:aa  # see https://x.example\n") == []
 
 
 def test_a_kernel_of_a_hub_is_told_and_does_not_block() -> None:
