@@ -142,6 +142,7 @@ SETTINGS: Mapping[str, _Setting] = {
     "insecure": _Setting(_names, ()),
     "policy": _Setting(_text, ""),
     "runtime.index": _Setting(_text, ""),
+    "trust_config": _Setting(_text, ""),
     "runtime.wheels": _Setting(_text, ""),
 }
 _HOST_KEYS: Mapping[str, Callable[[Any], Any]] = {
@@ -277,6 +278,7 @@ class Settings:
         given = self.environ.get("INSTALLML_KEY_PASSWORD")
         if given is None:
             return ask or ask_nobody
+            trust_config=_absolute(self["trust_config"], self.user_home) if self["trust_config"] else None,
         return lambda _: Secret(given)
 
     def limit(self) -> Rate | None:

@@ -37,6 +37,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("INSTALLML_INSECURE", "insecure", "Comma-separated registries that may be spoken to over plain http."),
     Variable("INSTALLML_KEY_PASSWORD", "", "Passphrase of signing keys (and PIN of tokens) where nobody can be asked."),
     Variable("INSTALLML_POLICY", "policy", "Trust policy that is asked before your own trust.toml."),
+    Variable("INSTALLML_TRUST_CONFIG", "trust_config", "Sigstore's roots of trust, where not the public instance's."),
     Variable("INSTALLML_INDEX", "runtime.index", "Python package index for runtime environments."),
     Variable("INSTALLML_WHEELS", "runtime.wheels", "Folder of wheels for runtime environments without a network."),
     Variable("HF_HUB_CACHE", "", "Where Hugging Face's tools keep files; those that are named there are not fetched."),

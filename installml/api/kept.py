@@ -9,11 +9,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
 
 from ..digest import Digest, Readable
 from ..errors import InstallMLError, NotFound, StoreError
 from ..signing.collect import EvidencePlace, collect
-from ..signing.proof import Proofs
+from ..signing.proof import CertificateVerifier, Certified, Proofs
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import Manifest
 from ..spec.media import EMPTY, MANIFESTS
@@ -26,7 +28,7 @@ from ..trust.simple import classic_tag
 from .places import Found
 from .session import Session
 
-__all__ = ["Here", "Through", "files_named", "gather", "proofs_of"]
+__all__ = ["Here", "Through", "certificates", "files_named", "gather", "proofs_of"]
 
 _EMPTY = Descriptor.of(b"{}", EMPTY)
 _WORTH = frozenset({UnprovedKind.UNKNOWN_KEY, UnprovedKind.UNSUPPORTED})
@@ -142,14 +144,36 @@ def files_named(found: Found) -> dict[str, Digest]:
     return {file.path: file.descriptor.digest for file in files} if all(file.form == "raw" for file in files) else {}
 
 
-def proofs_of(found: Found, keys: tuple[PublicKey, ...]) -> Proofs:
+def certificates(session: Session) -> CertificateVerifier:
+    """Return what checks bundles with certificates, by the roots of trust of the session."""
+    return _Certificates(session.trust_config)
+
+
+class _Certificates:
+    """Loads what checks certificates when the first one has to be: most packages are signed with keys."""
+
+    def __init__(self, trust_config: Path | None) -> None:
+        self._trust_config = trust_config
+
+    def verify(self, data: bytes, origin: str) -> Certified:
+        return self._verifier.verify(data, origin)
+
+    @cached_property
+    def _verifier(self) -> CertificateVerifier:
+        from ..signing.keyless import open_verifier
+
+        return open_verifier(self._trust_config)
+
+
+def proofs_of(found: Found, keys: tuple[PublicKey, ...], session: Session) -> Proofs:
     """Return what proves the signatures of a package.
 
     Args:
         found: The package.
         keys: Public keys that are known.
+        session: Collaborators.
     """
-    return Proofs(found.descriptor.digest, keys, files=files_named(found))
+    return Proofs(found.descriptor.digest, keys, certificates(session), files_named(found))
 
 
 def gather(
@@ -174,7 +198,7 @@ def gather(
     Raises:
         RegistryError: The signatures could not be listed, which never means that there are none.
     """
-    local, proofs = session.local(found.reference), proofs_of(found, keys)
+    local, proofs = session.local(found.reference), proofs_of(found, keys, session)
     if offline or not found.remote:
         return collect(Here(local, found.descriptor), found.descriptor, proofs, only=only)
     place = Through(session.remote(found.reference), local)

@@ -63,6 +63,7 @@ class Session:
         policy_file: Trust policy that is asked before the user's own; None for none.
     """
 
+        trust_config: Roots of trust for certificates: of Sigstore's public instance when None.
     home: Path
     open_registry_as: Callable[[str, CredentialSource], Registry]
     credentials: CredentialStore
@@ -87,6 +88,7 @@ class Session:
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)
     _registries: dict[str, Registry] = field(init=False, default_factory=dict, repr=False)
+    trust_config: Path | None = None
     _mirrors: dict[str, Mirrors | None] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from ..trust.patterns import IdentityIs, KeyIs
 from ..trust.pins import Memory
 from ..trust.policy import FirstUse, Place, Policy, Rule, Trusted
 from ..trust.verdict import Outcome, Request, Step, Verdict, shown, signer_words
-from .kept import gather
+from .kept import certificates, gather
 from .keys import key_ring
 from .model_folder import HashedFiles, ModelSignature, hash_files, installed_in, read_signature
 from .places import find, folder_of, is_folder
@@ -171,7 +171,7 @@ def _folder(target: str, path: Path, terms: _Terms, session: Session) -> VerifyR
     differences = tuple(map(shown, (*hashed.odd, *_differences(signature, hashed, record, session))))
     digest = record.descriptor.digest if record else signature.root
     # The list in the signature was compared with the files above; here it is only asked who made it.
-    proofs = Proofs(digest, terms.keys, files=signature.files.files)
+    proofs = Proofs(digest, terms.keys, certificates(session), signature.files.files)
     found = proofs.bundle(signature.data, Digest.of(signature.data), {})
     request = _request(signature, found, path, record)
     evidence = Evidence(request.digest, *(((found,), ()) if isinstance(found, Signed) else ((), (found,))))
