@@ -26,6 +26,7 @@ from ..spec.canonical import JSONInvalid, canonical, parse_json
 from ..store.files import disk_errors
 from ..trust.bundle import Bundle, Certificates, parse_bundle
 from ..trust.certificate import read_identity
+from ..trust.dsse import MAX_ENVELOPE
 from ..trust.errors import EvidenceInvalid, SignatureInvalid
 from .authority import Authority
 from .errors import IdentityMissing, SigningFailed, TrustConfigInvalid
@@ -134,7 +135,7 @@ class _Logged:
 
         sigstore checks (sigstore-python, ``Verifier.verify_dsse``): the chain to a root at the proved time, the signed
         certificate timestamp, the log's proof of inclusion, checkpoint and promise, that the logged entry is about this
-        envelope, timestamps, and the signature. Checked here: that both readers of the document saw the same envelope
+        envelope, timestamps, and the signature. Checked here: that both readers of the document see the same envelope
         and certificate, and that log and authority were in force at that time (sigstore-go does, sigstore-python 4
         does not).
         """
@@ -143,7 +144,7 @@ class _Logged:
         if not isinstance(material, Certificates):
             raise EvidenceInvalid(f"{origin}: it was not signed with a certificate", subject=origin)
         with _judging(origin):
-            certificate, signed, times = self._judged(data, origin)
+            certificate, signed, times = self._judged(_spelled_out(bundle), origin)
             if signed != (envelope.payload_type, envelope.payload) or _der(certificate) != material.chain[0]:
                 raise EvidenceInvalid(f"{origin}: two readers of it see two things", subject=origin)
             signer = read_identity(certificate, origin)
@@ -159,6 +160,13 @@ class _Logged:
         # What proves the time is told nowhere in public; these are the times that verify_dsse has just relied upon.
         times = [each.time for each in self._verifier._establish_time(theirs)]
         return theirs.signing_certificate, signed, times
+
+
+def _spelled_out(bundle: Bundle) -> bytes:
+    """Return a bundle for sigstore's reader, which wants zeros written: Go leaves them out (a log's first entry)."""
+    return canonical(
+        {**parse_json(bundle.to_bytes(), "the bundle", cap=MAX_ENVELOPE * 2), "mediaType": bundle.media_type}
+    )
 
 
 @dataclass(frozen=True, slots=True)

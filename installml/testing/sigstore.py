@@ -158,7 +158,13 @@ class SimulatedSigstore:
         return canonical(document)
 
     def sign(
-        self, statement: bytes, identity: str = IDENTITY, issuer: str = ISSUER_URL, *, flaw: Flaw | None = None
+        self,
+        statement: bytes,
+        identity: str = IDENTITY,
+        issuer: str = ISSUER_URL,
+        *,
+        flaw: Flaw | None = None,
+        index: int = 2,
     ) -> bytes:
         """Return a bundle over a statement.
 
@@ -167,6 +173,7 @@ class SimulatedSigstore:
             identity: Who signs: an e-mail address, or a URI.
             issuer: Who vouches for that.
             flaw: What is wrong with it.
+            index: Which of the five entries of the log it is.
 
         Raises:
             ValueError: The flaw is one of timestamps, which Rekor 1 does not need.
@@ -181,7 +188,7 @@ class SimulatedSigstore:
         bundle = Bundle(
             envelope,
             Certificates((_der(certificate),)),
-            () if flaw is Flaw.NOT_LOGGED else (self._entry(envelope, certificate, flaw),),
+            () if flaw is Flaw.NOT_LOGGED else (self._entry(envelope, certificate, flaw, index),),
             self._timestamps(signature, flaw),
         )
         if flaw is Flaw.PAYLOAD_CHANGED:
@@ -205,20 +212,21 @@ class SimulatedSigstore:
             builder = builder.add_extension(x509.UnrecognizedExtension(_POISON_FREE, value), critical=False)
         return builder.sign(authority.key, hashes.SHA256())
 
-    def _entry(self, envelope: Envelope, certificate: x509.Certificate, flaw: Flaw | None) -> LogEntry:
+    def _entry(self, envelope: Envelope, certificate: x509.Certificate, flaw: Flaw | None, index: int) -> LogEntry:
         if flaw is Flaw.OTHER_ENTRY:
             envelope = Envelope.signed(envelope.payload, Party(_key()).sign)
         body = (_body_of_1 if self.rekor == 1 else _body_of_2)(envelope, certificate)
         log = self._others[1] if flaw is Flaw.OTHER_LOG else self._log
-        leaves = [b"first", b"second", body, b"fourth", b"fifth"]
-        index = 1 if flaw is Flaw.WRONG_PROOF else 2
-        root, path = _tree(leaves), _path(leaves, index)
+        leaves = [b"another", b"one more", b"and", b"so", b"on"]
+        leaves[index] = body
+        path = _path(leaves, (index + 1) % len(leaves) if flaw is Flaw.WRONG_PROOF else index)
+        root = _tree(leaves)
         checkpoint = _checkpoint(f"rekor.{self.host}", len(leaves), root, log)
         if flaw is Flaw.CHECKPOINT_CHANGED:
             checkpoint = checkpoint.replace("\n5\n", "\n6\n")
-        proof = InclusionProof(2, root, len(leaves), tuple(path), checkpoint)
+        proof = InclusionProof(index, root, len(leaves), tuple(path), checkpoint)
         kind, version = ("dsse", "0.0.1") if self.rekor == 1 else ("hashedrekord", "0.0.2")
-        entry = LogEntry(2, log.identifier, kind, version, proof=proof, body=body)
+        entry = LogEntry(index, log.identifier, kind, version, proof=proof, body=body)
         if self.rekor != 1 or flaw is Flaw.NO_TIME:
             return entry
         time = int(self._signed_at(flaw).timestamp())

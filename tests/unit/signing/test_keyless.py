@@ -80,6 +80,24 @@ def test_a_bundle_tells_who_signed_when_and_in_which_log(
     )
 
 
+@pytest.mark.parametrize("index", range(5))
+def test_a_bundle_may_be_anywhere_in_the_log(
+    index: int, instance: SimulatedSigstore, checked: Callable[..., Certified]
+) -> None:
+    found = checked(instance.trusted_root(), instance.sign(STATEMENT, index=index))
+    assert found.log == f"https://rekor.sigstore.test {index}"
+
+
+def test_a_first_entry_whose_number_is_left_out_as_go_does_is_read(
+    instance: SimulatedSigstore, checked: Callable[..., Certified]
+) -> None:
+    document = json.loads(instance.sign(STATEMENT, index=0))
+    [entry] = document["verificationMaterial"]["tlogEntries"]
+    assert (entry.pop("logIndex"), entry["inclusionProof"].pop("logIndex")) == ("0", "0")
+    found = checked(instance.trusted_root(), json.dumps(document).encode())
+    assert found.signer == IdentitySigner(IDENTITY, ISSUER_URL)
+
+
 def test_a_workflow_signs_as_the_uri_that_it_is(instance: SimulatedSigstore, checked: Callable[..., Certified]) -> None:
     issuer = "https://token.actions.githubusercontent.com"
     found = checked(instance.trusted_root(), instance.sign(STATEMENT, WORKFLOW, issuer))
