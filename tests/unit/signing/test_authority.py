@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from installml.signing.authority import Authority
 from installml.signing.errors import TrustConfigInvalid
@@ -22,74 +18,10 @@ from installml.trust.bundle import Bundle, Certificates, KeyHint
 from installml.trust.dsse import Envelope
 from installml.trust.errors import EvidenceInvalid, SignatureInvalid
 from installml.trust.evidence import KeySigner
-from installml.trust.keys import PublicKey
+from tests.unit.signing.authorities import NOW, Holder, issue
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CODE, SERVER = ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.SERVER_AUTH
 ANY = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
-
-
-@dataclass(frozen=True)
-class Holder:
-    """A certificate and its key."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def fingerprint(self) -> str:
-        return PublicKey.of_key(self.key.public_key()).fingerprint
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.DER)
-
-    def sign(self, data: bytes) -> bytes:
-        return self.key.sign(data, ec.ECDSA(hashes.SHA256()))
-
-
-def issue(
-    name: str,
-    by: Holder | None = None,
-    *,
-    authority: bool = False,
-    purposes: tuple[x509.ObjectIdentifier, ...] = (),
-    signs: bool = True,
-    start: datetime = NOW - timedelta(days=10),
-    days: int = 365,
-) -> Holder:
-    """Give out a certificate; without anybody to give it out, to oneself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    above = by.key if by else key
-    usage = dict.fromkeys(
-        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(by.certificate.subject if by else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), critical=False)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=signs and not authority,
-                key_cert_sign=authority,
-                encipher_only=False,
-                decipher_only=False,
-                **usage,
-            ),
-            critical=True,
-        )
-    )
-    if purposes:
-        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-    return Holder(key, builder.sign(above, hashes.SHA256()))
 
 
 ROOT = issue("root", authority=True, days=3650)
@@ -106,7 +38,7 @@ def bundle(signer: Holder = SIGNER, between: tuple[Holder, ...] = (MIDDLE,), pay
 def trusting(tmp_path: Path) -> Callable[..., Authority]:
     def read(*holders: Holder, now: datetime = NOW) -> Authority:
         path = tmp_path / "ca.pem"
-        path.write_bytes(b"".join(h.certificate.public_bytes(serialization.Encoding.PEM) for h in holders))
+        path.write_bytes(b"".join(each.pem for each in holders))
         return Authority.read(path, SettableClock(now.timestamp()))
 
     return read
