@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..digest import Digest, Readable
-from ..errors import InstallMLError, NotFound, StoreError
+from ..errors import InstallMLError, IntegrityError, NotFound, StoreError
 from ..signing.collect import EvidencePlace, collect
 from ..signing.proof import CertificateVerifier, Certified, Proofs
 from ..spec.descriptor import Descriptor
@@ -211,7 +211,8 @@ def gather(
 def _keep_all(place: Through, local: DiskRepository, evidence: Evidence, session: Session) -> None:
     """Write what ``evidence`` was read from into the local store.
 
-    A store that cannot be written keeps nothing, and nothing else is wrong: the registry can be asked again.
+    A store that cannot be written, or that is damaged, keeps nothing, and nothing else is wrong: the registry can be
+    asked again.
     """
     sources = {each.source for each in evidence.signed if each.source is not None}
     sources |= {each.source for each in evidence.unproved if each.kind in _WORTH}
@@ -219,7 +220,7 @@ def _keep_all(place: Through, local: DiskRepository, evidence: Evidence, session
         return
     with suppress(StoreError), session.store.lease():
         for source in sorted(sources):
-            with suppress(NotFound):
+            with suppress(NotFound, IntegrityError):
                 _keep(place, local, source, evidence.subject)
 
 

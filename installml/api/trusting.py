@@ -8,10 +8,11 @@ indexes are vouched for, and which signature goes into the installed folder.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from ..digest import Digest
-from ..errors import InstallMLError
+from ..errors import InstallMLError, IntegrityError
 from ..spec.chunks import chunks_digest
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import Manifest
@@ -83,9 +84,10 @@ def judge(
     if rule.level is Level.OFF:
         return _decided(None, request, policy, session)
     keys, only = known_keys(session), _wanted(rule)
-    verdict = _decided(gather(found, session, keys, only=only, offline=True), request, policy, session)
-    if verdict.outcome in _SETTLED or not found.remote:
-        return verdict
+    with suppress(IntegrityError) if found.remote else nullcontext():  # a damaged copy is as good as none
+        verdict = _decided(gather(found, session, keys, only=only, offline=True), request, policy, session)
+        if verdict.outcome in _SETTLED or not found.remote:
+            return verdict
     return _decided(gather(found, session, keys, only=only, keep=True), request, policy, session)
 
 
