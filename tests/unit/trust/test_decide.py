@@ -325,6 +325,22 @@ def test_the_same_package_is_never_a_step_back() -> None:
     assert decided(evidence(signature(created=NOW - 9 * DAY)), trusting(ALICE), memory=seen).passes
 
 
+def test_two_packages_signed_in_the_same_second_are_no_step_back() -> None:
+    seen = Memory(mark=Mark(NOW - DAY, OTHER))
+    assert decided(evidence(signature(created=NOW - DAY)), trusting(ALICE), memory=seen).passes
+
+
+def test_a_yes_about_a_second_signer_gives_them_nothing_where_one_is_pinned() -> None:
+    request = replace(ASKED, interactive=True, accepted=frozenset({BOB}))
+    verdict = decided(evidence(signature(ALICE), signature(BOB)), request=request, memory=Memory(Pin((ALICE,))))
+    assert (verdict.outcome, verdict.signers, verdict.pin) == (Outcome.TRUSTED, (ALICE,), None)
+
+
+def test_an_attestation_is_noted_among_the_signatures_and_is_no_failure() -> None:
+    verdict = decided(evidence(signature(), scan(ALICE)), trusting(ALICE))
+    assert [step.passed for step in verdict.steps if step.rule == "signature"] == [True, None]
+
+
 def test_a_signature_that_says_no_time_is_a_step_back_where_one_did() -> None:
     seen = Memory(mark=Mark(NOW - 9 * DAY, OTHER))
     assert decided(evidence(signature(ref="", created=None)), trusting(ALICE), memory=seen).reference == "outdated"
