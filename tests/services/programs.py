@@ -9,6 +9,7 @@ Only the standard library is imported, so that `provision.py` runs before anythi
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -110,6 +111,35 @@ class PythonTool:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeTool:
+    """A package of npm that `node/<name>/package-lock.json` pins; node runs the script beside it."""
+
+    name: str
+    package: str
+    script: str
+
+    @property
+    def source(self) -> Path:
+        """The folder of the pins and the script."""
+        return HERE / "node" / self.name
+
+    @property
+    def home(self) -> Path:
+        """The cache folder, named after the pins."""
+        pins = (self.source / "package-lock.json").read_bytes()
+        return cache() / self.name / hashlib.sha256(pins).hexdigest()[:16]
+
+    def path(self) -> Path | None:
+        """Return the script, None where node or the package is missing."""
+        installed = _file(self.home / "node_modules" / self.package / "package.json")
+        return self.source / self.script if installed and _on_path("node") else None
+
+    def version(self) -> str:
+        lock = json.loads((self.source / "package-lock.json").read_text())
+        return str(lock["packages"][f"node_modules/{self.package}"]["version"])
+
+
+@dataclass(frozen=True, slots=True)
 class FoundTool:
     """A program that is used where the machine has it and that nothing here fetches."""
 
@@ -124,7 +154,7 @@ class FoundTool:
 
 
 # Cheap ones first: this is the order in which provision.py fetches.
-TOOLS: Mapping[str, GoTool | DebianTool | PythonTool | FoundTool] = {
+TOOLS: Mapping[str, GoTool | DebianTool | PythonTool | NodeTool | FoundTool] = {
     each.name: each
     for each in (
         DebianTool("distribution2", "docker-registry", "docker-registry", unpack=True),
@@ -134,6 +164,7 @@ TOOLS: Mapping[str, GoTool | DebianTool | PythonTool | FoundTool] = {
         DebianTool("xfs", "xfsprogs", "mkfs.xfs"),
         PythonTool("oras-py", "oras", "0.2.43"),
         PythonTool("model-signing", "model-signing", "1.1.1", beside=("pyopenssl==26.4.0",)),
+        NodeTool("sigstore-verify", "@sigstore/verify", "verify.cjs"),
         GoTool("crane", "github.com/google/go-containerregistry", "crane"),
         GoTool("oras", "oras.land/oras", "oras"),
         GoTool("regctl", "github.com/regclient/regclient", "regctl"),

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.services.programs import TOOLS, DebianTool, FoundTool, GoTool, PythonTool, cache, note
+    from tests.services.programs import TOOLS, DebianTool, FoundTool, GoTool, NodeTool, PythonTool, cache, note
 else:
-    from programs import TOOLS, DebianTool, FoundTool, GoTool, PythonTool, cache, note  # run as a script
+    from programs import TOOLS, DebianTool, FoundTool, GoTool, NodeTool, PythonTool, cache, note  # run as a script
 
 PAUSES = (2, 8)
 """Seconds before the second and the third attempt."""
@@ -36,7 +36,7 @@ class Skipped(Exception):
     """This machine cannot have the part; the message says why."""
 
 
-def bring(tool: GoTool | DebianTool | PythonTool | FoundTool) -> None:
+def bring(tool: GoTool | DebianTool | PythonTool | NodeTool | FoundTool) -> None:
     """Fetch or build one program, unless it is there.
 
     Raises:
@@ -56,6 +56,8 @@ def bring(tool: GoTool | DebianTool | PythonTool | FoundTool) -> None:
                 _install(tool)
             case PythonTool():
                 _environment(tool)
+            case NodeTool():
+                _packages(tool)
             case FoundTool():
                 raise Skipped("not on PATH, and nothing here can fetch it")
     if tool.path() is None:
@@ -105,6 +107,16 @@ def _environment(tool: PythonTool) -> None:
         _attempt([sys.executable, "-m", "venv", str(staging)])
         pip = [str(staging / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
         _attempt([*pip, "install", "--quiet", f"{tool.package}=={tool.pinned}", *tool.beside])
+
+
+def _packages(tool: NodeTool) -> None:
+    _command("node", "no node")
+    npm = _command("npm", "no npm")
+    with _staged(tool.home) as staging:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(tool.source / name, staging)
+        # scripts of packages are not run: nothing here needs them, and they could do anything
+        _attempt([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], directory=staging)
 
 
 def _command(name: str, lacking: str) -> str:
