@@ -67,7 +67,8 @@ _LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup")
 _PACKAGES = r"(?:keras|keras_core|tf_keras|tensorflow\.keras|tensorflow\.python\.keras|keras_hub|keras_nlp|keras_cv)"
 _PLACES = (
     r"(?:activations|applications|constraints|distribution|dtype_policies|initializers|layers|losses|metrics|models"
-    r"|ops|optimizers|quantizers|random|regularizers|engine|mixed_precision|samplers|tokenizers|visualization)"
+    r"|ops|optimizers|quantizers|random|regularizers|engine|mixed_precision|samplers|tokenizers|visualization"
+    r"|backend\.(?:jax|numpy|openvino|tensorflow|torch)\.optimizers)"
 )
 _HOME = re.compile(rf"{_PACKAGES}(?:\.api|\.src|\._tf_keras\.keras)?(?:\.{_PLACES}(?:\.[a-z_0-9]+)*)?")
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9_]*")

@@ -157,9 +157,11 @@ def torches(folder):
     torch.save(model, folder / "whole.pt")
     torch.save(nn.Transformer(8, 2, 1, 1, 8), folder / "transformer.bin")
     optimiser = torch.optim.AdamW(model.parameters())
-    checkpoint = {"model": model.state_dict(), "optimizer": optimiser.state_dict(), "epoch": 1,
-                  "rng": torch.get_rng_state(), "half": torch.ones(2).half(), "bf16": torch.ones(2).bfloat16(), "sparse": torch.eye(2).to_sparse(),
-                  "numpy": X, "size": torch.Size((1, 2)), "device": torch.device("cpu"), "dtype": torch.float32}  # fmt: skip
+    checkpoint = {
+        "model": model.state_dict(), "optimizer": optimiser.state_dict(), "epoch": 1, "rng": torch.get_rng_state(),
+        "half": torch.ones(2).half(), "bf16": torch.ones(2).bfloat16(), "sparse": torch.eye(2).to_sparse(),
+        "numpy": X, "size": torch.Size((1, 2)), "device": torch.device("cpu"), "dtype": torch.float32,
+    }  # fmt: skip
     torch.save(checkpoint, folder / "checkpoint.ckpt")
     (folder / "plain.pkl").write_bytes(pickle.dumps(checkpoint))
     torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.ReLU())).save(folder / "script.pt")
@@ -167,7 +169,56 @@ def torches(folder):
     torch.export.save(program, folder / "program.pt2")
 
 
-KINDS = {kind.__name__: kind for kind in (estimators, pipelines, boosters, tables, arrays, torches)}
+def trainers(folder):
+    import torch
+    import torchvision
+    from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+
+    sizes = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "vocab_size": 20,
+    }
+    model = BertForSequenceClassification(BertConfig(**sizes))
+    rows = [{"input_ids": [1, 2, 3], "labels": 0}, {"input_ids": [4, 5, 6], "labels": 1}]
+    settings = TrainingArguments(str(folder), max_steps=1, save_steps=1, report_to=[], use_cpu=True)
+    Trainer(model, settings, train_dataset=rows).train()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    for name in ("resnet18", "vgg11", "mobilenet_v3_small", "efficientnet_b0", "densenet121"):
+        vision = getattr(torchvision.models, name)().to("meta")
+        torch.save(vision, folder / f"{name}.pth")
+
+
+def layers(folder):
+    import keras
+
+    inputs = keras.Input((4,), name="x")
+    hidden = keras.layers.Dense(3, activation="gelu", kernel_regularizer=keras.regularizers.L2(0.1))(inputs)
+    hidden = keras.ops.relu(keras.layers.BatchNormalization()(hidden)) + 1.0
+    outputs = keras.layers.Dense(1, activation="sigmoid")(keras.layers.Dropout(0.5)(hidden))
+    model = keras.Model(inputs, outputs)
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate), loss="binary_crossentropy", metrics=["accuracy", keras.metrics.AUC()]
+    )
+    model.fit(np.ones((4, 4)), np.ones((4, 1)), verbose=0)
+    model.save(folder / "model.keras")
+    model.save(folder / "model.h5")
+    model.save_weights(folder / "model.weights.h5")
+    (folder / "config.json").write_text(model.to_json())
+    pictures = keras.Sequential([
+        keras.Input((16, 16, 3)), keras.layers.Rescaling(1 / 255), keras.layers.RandomFlip(), keras.layers.Conv2D(2, 3),
+        keras.layers.GlobalAveragePooling2D(), keras.layers.Softmax(),
+    ])  # fmt: skip
+    pictures.save(folder / "pictures.keras")
+    pictures.save(folder / "pictures.h5")
+    sequence = keras.Sequential([keras.Input((5, 2)), keras.layers.Bidirectional(keras.layers.LSTM(2))])
+    sequence.save(folder / "lstm.keras")
+
+
+KINDS = {kind.__name__: kind for kind in (estimators, pipelines, boosters, tables, arrays, torches, trainers, layers)}
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")

@@ -22,6 +22,8 @@ SCRIPT = Path(__file__).with_name("scan_models.py")
 #: What a folder must have at least, so that an empty one does not count as a pass.
 FILES = {"estimators": 300, "pipelines": 80, "boosters": 20, "tables": 14, "arrays": 20}
 
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "KERAS_BACKEND": "torch", "HF_HUB_OFFLINE": "1"}
+
 pytestmark = pytest.mark.integration
 
 
@@ -32,7 +34,7 @@ def tabular() -> Path:
 
 def written(kind: str, python: Path, folder: Path) -> Report:
     """Have the libraries write their files, and scan them."""
-    subprocess.run([str(python), str(SCRIPT), kind, str(folder)], check=True, cwd=folder, env={"OMP_NUM_THREADS": "1"})
+    subprocess.run([str(python), str(SCRIPT), kind, str(folder)], check=True, cwd=folder, env=ENVIRONMENT)
     return scan_files(folder_files(folder), SCANNERS)
 
 
@@ -47,11 +49,17 @@ def test_no_file_of_a_real_library_is_blocked(kind: str, tabular: Path, tmp_path
     assert blocked(report) == []
 
 
-def test_no_file_of_torch_is_blocked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["torches", "trainers", "layers"])
+def test_no_file_of_torch_transformers_and_keras_is_blocked(kind: str, tmp_path: Path) -> None:
     python = cache() / "engines" / "torch" / "bin" / "python"
     if not python.exists():
         pytest.skip(f"no environment with torch: uv venv {python.parents[1]} && uv pip install --python {python} torch")
-    assert blocked(written("torches", python, tmp_path)) == []
+    needs = {"trainers": "transformers, accelerate, torchvision", "layers": "keras, h5py"}.get(kind, "torch")
+    if subprocess.run([str(python), "-c", f"import {needs}"], capture_output=True, env=ENVIRONMENT).returncode:
+        pytest.skip(f"the environment with torch lacks one of {needs}")
+    report = written(kind, python, tmp_path)
+    assert len(report.files) >= 6
+    assert blocked(report) == []
 
 
 def test_every_estimator_of_scikit_learn_is_allowed(tabular: Path) -> None:
