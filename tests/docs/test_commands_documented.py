@@ -71,3 +71,14 @@ def test_an_identifier_is_shared_only_by_an_error_and_what_it_is_a_kind_of() -> 
 
 def test_every_field_of_every_document_has_a_meaning() -> None:
     assert not re.findall(r"^\| `(\w+)` \| [^|]+ \|  \|$", GENERATE.json_forms(), re.MULTILINE)
+
+
+def test_every_command_that_an_error_names_exists() -> None:
+    verbs = command().commands
+    hints = [(error.__name__, error.default_hint) for error in GENERATE.error_classes()]
+    named = [(kind, words) for kind, hint in hints for words in re.findall(r"installml ([a-z]+)(?: ([a-z]+))?", hint)]
+    assert ("KeyInvalid", ("keys", "generate")) in named
+    for kind, (verb, sub) in named:
+        assert verb in verbs, kind
+        below = getattr(verbs[verb], "commands", None)
+        assert below is None or sub in below, kind
