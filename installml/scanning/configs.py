@@ -13,9 +13,11 @@ from typing import Any
 
 from installml.errors import FormatError
 from installml.packing.formats.documents import parse_yaml
+from installml.scanning.content import BytesContent
 from installml.scanning.cursor import Blocks
-from installml.scanning.finding import Content, Rule, Severity, Visit
+from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
 from installml.scanning.programs import ACTIVE
+from installml.scanning.templates import UNPARSED as UNPARSED_TEMPLATE
 from installml.scanning.templates import check_template, looks_like_template
 
 __all__ = ["JSON", "REQUIREMENTS", "RULES", "YAML"]
@@ -96,8 +98,12 @@ _PICKLED = frozenset(
     ("py/object", "py/reduce", "py/type", "py/function", "py/repr", "py/newargsex", "py/state", "py/newargs")
 )
 _WORDS = re.compile(
-    rb'"(auto_map|trust_remote_code|custom_pipelines?|_target_|py/(?:object|reduce|type|function|repr))"\s*:'
+    rb'"(auto_map|chat_template|trust_remote_code|custom_pipelines?|_target_|py/(?:object|reduce|type|function|repr))"\s*:'
 )
+
+
+#: A letter or an underscore as an escape (u0061, x61); a backslash in front makes it plain text.
+_ESCAPED = re.compile(rb"(?<!\\)\\(?:u00|x|U000000)(?:[46][1-9a-fA-F]|[57][0-9aA]|5[fF])")
 
 
 class _Json:
@@ -139,17 +145,30 @@ def _noting(pairs: list[tuple[str, Any]]) -> Callable[[list[tuple[str, Any]]], d
 
 
 def _search(blocks: Blocks, visit: Visit) -> None:
-    """Look for dangerous words in what is too large or too odd to be parsed."""
+    """Look for dangerous words in what is too large or too odd to be parsed.
+
+    Raises:
+        Unreadable: Its words could be hidden: letters in escapes, which no writer makes, or another encoding.
+    """
     at = 0
+    if b"\0" in blocks.read(0, 4):
+        raise Unreadable("is not UTF-8, and too large or too odd to be read", 0)
     while window := blocks.read(at, _WINDOW):
         visit.budget.step(len(window) >> 10)
         for found in _WORDS.finditer(window):
             word = found[1].decode("ascii")
-            rule = OBJECT if word.startswith("py/") else REMOTE if "trust" in word else AUTO_MAP
-            visit.found(rule, f"the key {word!r}", at + found.start())
+            visit.found(_rule_of(word), f"the key {word!r}", at + found.start())
+        if escape := _ESCAPED.search(window):
+            raise Unreadable("has letters written as escapes, which no writer does", at + escape.start())
         if len(window) < _WINDOW:
             return
         at += _WINDOW - _OVERLAP
+
+
+def _rule_of(word: str) -> Rule:
+    if word == "chat_template":
+        return UNPARSED_TEMPLATE
+    return OBJECT if word.startswith("py/") else REMOTE if "trust" in word else AUTO_MAP
 
 
 Check = Iterator[tuple[Rule, str]]
@@ -304,8 +323,13 @@ class _Yaml:
 
     def scan(self, content: Content, visit: Visit) -> None:
         blocks, at = Blocks(content), 0
+        if blocks.read(0, 2) in (b"\xff\xfe", b"\xfe\xff"):
+            text = blocks.read(0, _MAX_PARSED).decode("utf-16", "replace")
+            blocks = Blocks(BytesContent(text.encode("utf-8", "replace")))
         if content.size <= _MAX_YAML:
             _yaml_values(blocks.read(0, _MAX_YAML), visit)
+        elif escape := _ESCAPED.search(blocks.read(0, _MAX_PARSED)):
+            raise Unreadable("has letters written as escapes, which no writer does", escape.start())
         while window := blocks.read(at, _WINDOW):
             visit.budget.step(len(window) >> 10)
             for tag in _TAG.finditer(window):

@@ -15,7 +15,7 @@ from installml.packing.formats.gguf import TYPES
 from installml.scanning.cursor import Cursor
 from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
 from installml.scanning.programs import COMPILED, native
-from installml.scanning.templates import check_template, looks_like_template
+from installml.scanning.templates import UNPARSED, check_template, looks_like_template
 
 __all__ = ["GGUF", "RULES"]
 
@@ -177,6 +177,8 @@ def _text(read: _Read, key: str) -> None:
     size = _length(read, f"metadata {key[:80]!r}", read.cursor.remaining)
     at = read.cursor.position
     if size > _MAX_TEXT:
+        if "chat_template" in key:
+            read.visit.found(UNPARSED, f"metadata {key[:80]} has {size} bytes", at)
         read.cursor.skip(size, "a metadata text")
         return
     text = read.cursor.text(size, "a metadata text", cap=_MAX_TEXT)

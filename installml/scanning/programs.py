@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from installml.scanning.cursor import Cursor
 from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
 
-__all__ = ["NATIVE", "PYTHON", "RULES", "SCRIPT", "WEB"]
+__all__ = ["COMPILED", "NATIVE", "PYTHON", "RULES", "SCRIPT", "WEB", "XML", "native"]
 
 _MAX_SOURCE = 2 << 20
 _REMOVE = "Remove it from the package unless the model needs it; if it does, have somebody read it."
@@ -80,13 +80,34 @@ ACTIVE = Rule(
     "Who opens it in a browser runs the script.",
     "Open it in an editor, or remove it.",
 )
-RULES = (COMPILED, BYTECODE, STARTUP, SOURCE, RISKY, REACHES, SHELL, FETCHES, ACTIVE)
+ENTITY = Rule(
+    "code-xml-entity",
+    Severity.high,
+    "An XML file reads other files or grows when it is read",
+    "External entities make careless parsers read files of the machine or fetch addresses; nested ones fill memory.",
+    "Remove the document type declaration; no model needs one.",
+)
+RULES = (COMPILED, BYTECODE, STARTUP, SOURCE, RISKY, REACHES, SHELL, FETCHES, ACTIVE, ENTITY)
 
 _ELF = b"\x7fELF"
 _MACH = (b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe")
 _FAT = b"\xca\xfe\xba\xbe"
 _WASM = b"\0asm"
-_NATIVE_NAMES = (".so", ".dll", ".dylib", ".exe", ".pyd", ".sys", ".msi", ".scr", ".com", ".class", ".jar", ".wasm")
+_NATIVE_NAMES = (
+    ".so",
+    ".dll",
+    ".dylib",
+    ".exe",
+    ".pyd",
+    ".sys",
+    ".msi",
+    ".scr",
+    ".com",
+    ".class",
+    ".jar",
+    ".wasm",
+    ".llamafile",
+)
 
 
 def native(head: bytes) -> str:
@@ -158,7 +179,7 @@ class _Script:
 
     def scan(self, content: Content, visit: Visit) -> None:
         cursor = Cursor.over(content, visit.budget)
-        data = cursor.bytes(min(content.size, _MAX_SOURCE), "the script", cap=_MAX_SOURCE)
+        data = cursor.bytes(content.size, "the script", cap=_MAX_SOURCE)
         visit.found(SHELL, _shebang(data)[:80].decode("utf-8", "replace") or "by its name", 0)
         joined = re.sub(rb"\\\r?\n", b"  ", data)
         if found := _RISKY_SHELL.search(joined):
@@ -179,6 +200,28 @@ class _Web:
         visit.budget.step(len(data) >> 6)
         if found := _ACTIVE.search(data):
             visit.found(ACTIVE, found[0].decode("ascii", "replace").strip(), found.start())
+
+
+_ENTITY = re.compile(rb"(?i)<!ENTITY\s+(?:%\s+)?[^\s>]+\s+(?:SYSTEM|PUBLIC)\b|<\?xml-stylesheet\b")
+_ENTITIES = re.compile(rb"(?i)<!ENTITY\s")
+_MANY_ENTITIES = 20
+
+
+class _Xml:
+    name = "xml"
+
+    def claims(self, head: bytes, name: str) -> bool:
+        return name.endswith((".xml", ".pmml", ".svg", ".xhtml", ".xsl", ".rdf")) or head.lstrip()[:5] == b"<?xml"
+
+    def scan(self, content: Content, visit: Visit) -> None:
+        data = content.read_at(0, min(content.size, _MAX_SOURCE))
+        visit.budget.step(len(data) >> 6)
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+        if found := _ENTITY.search(data):
+            visit.found(ENTITY, found[0][:120].decode("utf-8", "replace"), found.start())
+        elif len(_ENTITIES.findall(data)) > _MANY_ENTITIES:
+            visit.found(ENTITY, f"more than {_MANY_ENTITIES} entities of its own", 0)
 
 
 _STARTUP_NAMES = ("sitecustomize.py", "usercustomize.py")
@@ -348,4 +391,5 @@ def _is_risky_name(value: object) -> bool:
 NATIVE = _Native()
 SCRIPT = _Script()
 WEB = _Web()
+XML = _Xml()
 PYTHON = _Python()

@@ -15,7 +15,7 @@ from installml.scanning.cursor import Blocks, Cursor
 from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
 from installml.scanning.protobuf import Field, fields
 
-__all__ = ["KERAS_METADATA", "RULES", "SAVED_MODEL", "TFLITE"]
+__all__ = ["GRAPH_TEXT", "KERAS_METADATA", "RULES", "SAVED_MODEL", "TFLITE"]
 
 PYTHON = Rule(
     "tensorflow-python",
@@ -224,6 +224,33 @@ def _search_lambda(content: Content, visit: Visit) -> None:
         at += _WINDOW - _OVERLAP
 
 
+#: An operator in the text form, which TensorFlow's loader reads as well (saved_model.pbtxt).
+_TEXT_OPERATOR = re.compile(rb"""\bop\s*:\s*["']([A-Za-z0-9_>\\]{1,200})["']""")
+
+
+class _Text:
+    name = "graph-text"
+
+    def claims(self, head: bytes, name: str) -> bool:
+        return name.endswith((".pbtxt", ".pbtext"))
+
+    def scan(self, content: Content, visit: Visit) -> None:
+        blocks, at, met = Blocks(content), 0, set[bytes]()
+        while window := blocks.read(at, _WINDOW):
+            visit.budget.step(len(window) >> 10)
+            for match in _TEXT_OPERATOR.finditer(window):
+                if b"\\" in match[1]:
+                    raise Unreadable("names an operator in escapes, which no writer does", at + match.start())
+                rule = _rule(match[1].decode("ascii"))
+                if rule is not None and match[1] not in met:
+                    met.add(match[1])
+                    visit.found(rule, f"operator {match[1].decode('ascii')}", at + match.start())
+            if len(window) < _WINDOW:
+                break
+            at += _WINDOW - _OVERLAP
+        _search_lambda(content, visit)
+
+
 class _KerasMetadata:
     name = "keras-metadata"
 
@@ -264,5 +291,6 @@ class _Tflite:
 
 
 SAVED_MODEL = _SavedModel()
+GRAPH_TEXT = _Text()
 KERAS_METADATA = _KerasMetadata()
 TFLITE = _Tflite()

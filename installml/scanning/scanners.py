@@ -44,6 +44,7 @@ SCANNERS: tuple[Scanner, ...] = (
     gguf.GGUF,
     onnx.ONNX,
     savedmodel.SAVED_MODEL,
+    savedmodel.GRAPH_TEXT,
     savedmodel.KERAS_METADATA,
     savedmodel.TFLITE,
     templates.TEMPLATES,
@@ -54,6 +55,7 @@ SCANNERS: tuple[Scanner, ...] = (
     programs.PYTHON,
     programs.SCRIPT,
     programs.WEB,
+    programs.XML,
     secrets.SECRETS,
 )
 

@@ -144,6 +144,29 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("config.json", b'{"x": "' + b"x" * (25 << 20) + b'", "auto\\u005fmap": {"AutoModel": "x.X"}}'),
+        ("config.json", b'{"x": [' + b"0," * 3_100_000 + b'0], "auto\\u005fmap": {"AutoModel": "x.X"}}'),
+        ("config.yaml", b"x: '" + b"x" * (600 << 10) + b'\'\n"_targ\\x65t_": os.system\n'),
+        ("config.yaml", "_target_: os.system\n".encode("utf-16")),
+        ("config.json", b'{"x": "' + b"x" * (25 << 20) + b'", "chat_template": "{{ x.__class__ }}"}'),
+    ],
+)
+def test_what_is_hidden_behind_padding_or_an_encoding_blocks(name: str, data: bytes) -> None:
+    assert blocking(name, data)
+
+
+def test_a_large_vocabulary_with_escapes_as_writers_make_them_passes() -> None:
+    words = (
+        b'{"a": "\\u0120the", "regex": "\\\\x41\\\\p{L}", "html": "\\u003cb\\u003e", "pad": "'
+        + b"x" * (25 << 20)
+        + b'"}'
+    )
+    assert findings("tokenizer.json", words) == []
+
+
 @given(VALUES)
 def test_any_document_gives_findings_and_nothing_else(value: Any) -> None:
     for name in ("config.json", "modules.json", "model_index.json", "a.ipynb"):

