@@ -221,7 +221,8 @@ class SimulatedSigstore:
         leaves[index] = body
         path = _path(leaves, (index + 1) % len(leaves) if flaw is Flaw.WRONG_PROOF else index)
         root = _tree(leaves)
-        checkpoint = _checkpoint(f"rekor.{self.host}", len(leaves), root, log)
+        tree = " - 1193050959916656506" if self.rekor == 1 else ""  # Rekor 1 names the tree behind the host
+        checkpoint = _checkpoint(f"rekor.{self.host}", tree, len(leaves), root, log)
         if flaw is Flaw.CHECKPOINT_CHANGED:
             checkpoint = checkpoint.replace("\n5\n", "\n6\n")
         proof = InclusionProof(index, root, len(leaves), tuple(path), checkpoint)
@@ -476,9 +477,9 @@ def _path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     return [*_path(leaves[split:], index - split), _tree(leaves[:split])]
 
 
-def _checkpoint(origin: str, size: int, root: bytes, log: Party) -> str:
-    note = f"{origin}\n{size}\n{encode64(root)}\n"
-    return f"{note}\n— {origin} {encode64(log.identifier[:4] + log.sign(note.encode()))}\n"
+def _checkpoint(host: str, tree: str, size: int, root: bytes, log: Party) -> str:
+    note = f"{host}{tree}\n{size}\n{encode64(root)}\n"
+    return f"{note}\n— {host} {encode64(log.identifier[:4] + log.sign(note.encode()))}\n"
 
 
 def _timestamp(data: bytes, authority: Party, time: datetime) -> bytes:
