@@ -60,7 +60,8 @@ def observed(request: pytest.FixtureRequest, ledger: list[Observation]) -> Obser
     """Note ``(tool, operation, result)`` with the registry of the test, and hold it against the page."""
 
     def note(tool: str, operation: str, result: str) -> None:
-        registry = request.getfixturevalue("here").kind if "here" in request.fixturenames else ""
+        stages = (request.getfixturevalue(name) for name in ("here", "stage") if name in request.fixturenames)
+        registry = next((stage.kind for stage in stages if hasattr(stage, "kind")), "")
         row = Observation(tool, operation, result, registry, request.node.originalname)
         ledger.append(row)
         if VARIABLE not in os.environ:
