@@ -51,6 +51,12 @@ _ROOT = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 _CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 _NOISE = re.compile(r" \[type=| \(encountered processing|: expected log_index=")
 """Where the sentences of pydantic, cryptography and sigstore end and their inner values begin."""
+_TOKEN_TROUBLE = {
+    "ExpiredSignatureError": "the token has expired",
+    "ImmatureSignatureError": "the token does not count yet",
+    "InvalidAudienceError": "the token is made out for somebody else",
+}
+"""What PyJWT calls it; its own sentences may quote the token."""
 _PUBLIC_GOOD = "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
 
 
@@ -275,7 +281,8 @@ class KeylessSigner:
             if self._browser:
                 return Issuer(self._trust.signing_config.get_oidc_url()).identity_token(self._audience)
         except (IdentityError, IssuerError, ExpiredIdentity) as error:
-            raise IdentityMissing(f"the identity cannot be used: {_reason(error)}") from None
+            why = _TOKEN_TROUBLE.get(type(error.__cause__).__name__, _reason(error))
+            raise IdentityMissing(f"the identity cannot be used: {why}") from None
         raise IdentityMissing("nobody says who signs: no token, no CI job that has one, and no browser to log in with")
 
 
@@ -368,12 +375,12 @@ def _signing() -> Iterator[None]:
         raise
     except Exception as error:
         raise SigningFailed(
-            f"it could not be signed: {_reason(error)}",
+            f"it could not be signed: {_reason(error if str(error) or error.__cause__ is None else error.__cause__)}",
             hint="Nothing was attached. Is the identity token fresh, and are the services of the trust config up?",
         ) from None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return one line of an error of sigstore's, without what a stranger may have put into it."""
     text = _NOISE.split(" ".join(str(error).split()), maxsplit=1)[0][:300]
     shown = "".join(char for char in text if char.isprintable())

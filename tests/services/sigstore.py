@@ -1,7 +1,7 @@
 """Sigstore on this machine: Fulcio, Rekor 2, a certificate log and a timestamp authority, each the real program.
 
 Here: keys and configuration made for one run, start, readiness and stop, and an OpenID Connect provider of forty lines
-that gives a token to whoever asks in this process. Not here: building the programs (`provision.py`), and the simulator
+that gives a token to whoever asks. Not here: building the programs (`provision.py`), and the simulator
 that makes bundles without any of them (`installml.testing.sigstore`).
 
 Everything listens on 127.0.0.1 and leaves nothing. The timestamp server always takes port 2112 for its metrics, so one
@@ -40,6 +40,8 @@ from tests.services.servers import HOST, LOG_TAIL, POLL_SECONDS, START_SECONDS, 
 
 TOKEN_SECONDS = 600
 AUDIENCE = "sigstore"
+PERSON, JOB = "ann@example.org", "job@example.org"
+"""Whoever logs in with a browser, and whoever asks as a CI job."""
 _PASSWORD = "a key of one test"
 
 
@@ -71,13 +73,13 @@ def sigstore() -> Iterator[Sigstore]:
     programs = {name: need(name) for name in ("fulcio", "rekor", "tesseract", "tsa")}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="installml-sigstore-")))
-        provider = stack.enter_context(_provider())
-        run = _Instance(folder, provider.url, programs, stack)
+        vouching = stack.enter_context(provider())
+        run = _Instance(folder, vouching.url, programs, stack)
         run.certificate_log()
         run.fulcio()
         run.rekor()
         run.timestamps()
-        yield Sigstore(provider.url, *run.documents(), provider)
+        yield Sigstore(vouching.url, *run.documents(), vouching)
 
 
 class _Instance:
@@ -108,8 +110,8 @@ class _Instance:
         locked = serialization.BestAvailableEncryption(_PASSWORD.encode())
         key = self._private("fulcio.key", self.authority, serialization.PrivateFormat.PKCS8, locked)
         public = self._file("ct.pub", _public(self.certificates))
-        provider = {"IssuerURL": self.issuer, "ClientID": AUDIENCE, "Type": "email"}
-        config = self._file("fulcio.json", json.dumps({"OIDCIssuers": {self.issuer: provider}}).encode())
+        known = {"IssuerURL": self.issuer, "ClientID": AUDIENCE, "Type": "email"}
+        config = self._file("fulcio.json", json.dumps({"OIDCIssuers": {self.issuer: known}}).encode())
         settings = {
             "host": HOST, "port": self._port("fulcio"), "grpc-host": HOST, "grpc-port": free_port(),
             "metrics-port": free_port(), "ca": "fileca", "fileca-cert": chain, "fileca-key": key,
@@ -213,8 +215,13 @@ class _Provider:
         r, s = decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{signed}.{_base64(r.to_bytes(32) + s.to_bytes(32))}"  # RFC 7518, 3.4
 
+    def redirect(self, query: dict[str, list[str]]) -> str:
+        """Return where a browser goes after somebody logged in: at once, and as ann (RFC 6749, 4.1.2)."""
+        back = urllib.parse.urlencode({"code": "the code", "state": query["state"][0]})
+        return f"{query['redirect_uri'][0]}?{back}"
+
     def answer(self, path: str) -> dict[str, Any] | None:
-        """Return what is at a path (OpenID Connect Discovery 1.0, section 4; RFC 7517)."""
+        """Return what is at a path (OpenID Connect Discovery 1.0, section 4; RFC 7517; GitHub's tokens for jobs)."""
         numbers = self._key.public_key().public_numbers()
         key = {"x": _base64(numbers.x.to_bytes(32)), "y": _base64(numbers.y.to_bytes(32))}
         return {
@@ -223,17 +230,33 @@ class _Provider:
                 "token_endpoint": f"{self.url}/token", "id_token_signing_alg_values_supported": ["ES256"],
                 "response_types_supported": ["code"], "subject_types_supported": ["public"],
             },
+            "/token": {"token_type": "Bearer", "access_token": self.token(PERSON)},
+            "/job": {"value": self.token(JOB)},
             "/keys": {"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "1", **key}]},
         }.get(path)  # fmt: skip
 
 
 @contextmanager
-def _provider() -> Iterator[_Provider]:
-    provider = _Provider()
+def provider() -> Iterator[_Provider]:
+    vouching = _Provider()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            document = provider.answer(self.path)
+            asked = urllib.parse.urlsplit(self.path)
+            if asked.path != "/login":
+                self._answer(asked.path)
+                return
+            self.send_response(302)
+            self.send_header("Location", vouching.redirect(urllib.parse.parse_qs(asked.query)))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(self.path)
+
+        def _answer(self, path: str) -> None:
+            document = vouching.answer(path)
             body = json.dumps(document).encode()
             self.send_response(200 if document else 404)
             self.send_header("Content-Type", "application/json")
@@ -245,11 +268,11 @@ def _provider() -> Iterator[_Provider]:
             return
 
     with http.server.ThreadingHTTPServer((HOST, 0), Handler) as server:
-        provider.url = f"http://{HOST}:{server.server_port}"
+        vouching.url = f"http://{HOST}:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield provider
+            yield vouching
         finally:
             server.shutdown()
             thread.join()

@@ -270,9 +270,17 @@ def token(**more: Any) -> Secret:
     return Secret(jwt.encode(claims, "a secret that signs tokens of tests only", algorithm="HS256"))
 
 
-@pytest.mark.parametrize("raw", [token(exp=2), token(aud="somebody else"), Secret("no.token.this")])
-def test_a_token_of_no_use_is_told_without_showing_it(raw: Secret, nowhere: Path, no_ci: None) -> None:
-    with pytest.raises(IdentityMissing) as caught:
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (token(exp=2), "the token has expired"),
+        (token(aud="somebody else"), "made out for somebody else"),
+        (Secret("no.token.this"), "malformed"),
+    ],
+    ids=["expired", "for somebody else", "none"],
+)
+def test_a_token_of_no_use_is_told_without_showing_it(raw: Secret, why: str, nowhere: Path, no_ci: None) -> None:
+    with pytest.raises(IdentityMissing, match=why) as caught:
         KeylessSigner(nowhere, token=raw).bundle(STATEMENT)
     assert raw.reveal().decode() not in f"{caught.value!r} {caught.value} {caught.value.hint}"
 
