@@ -20,7 +20,7 @@ from installml.scanning.programs import ACTIVE
 from installml.scanning.templates import UNPARSED as UNPARSED_TEMPLATE
 from installml.scanning.templates import check_template, looks_like_template
 
-__all__ = ["JSON", "REQUIREMENTS", "RULES", "YAML"]
+__all__ = ["ESCAPED", "JSON", "REQUIREMENTS", "RULES", "YAML"]
 
 _MAX_PARSED = 24 << 20
 _MAX_YAML = 512 << 10
@@ -103,7 +103,7 @@ _WORDS = re.compile(
 
 
 #: A letter or an underscore as an escape (u0061, x61); a backslash in front makes it plain text.
-_ESCAPED = re.compile(rb"(?<!\\)\\(?:u00|x|U000000)(?:[46][1-9a-fA-F]|[57][0-9aA]|5[fF])")
+ESCAPED = re.compile(rb"(?<!\\)\\(?:u00|x|U000000)(?:[46][1-9a-fA-F]|[57][0-9aA]|5[fF])")
 
 
 class _Json:
@@ -158,7 +158,7 @@ def _search(blocks: Blocks, visit: Visit) -> None:
         for found in _WORDS.finditer(window):
             word = found[1].decode("ascii")
             visit.found(_rule_of(word), f"the key {word!r}", at + found.start())
-        if escape := _ESCAPED.search(window):
+        if escape := ESCAPED.search(window):
             raise Unreadable("has letters written as escapes, which no writer does", at + escape.start())
         if len(window) < _WINDOW:
             return
@@ -328,10 +328,10 @@ class _Yaml:
             blocks = Blocks(BytesContent(text.encode("utf-8", "replace")))
         if content.size <= _MAX_YAML:
             _yaml_values(blocks.read(0, _MAX_YAML), visit)
-        elif escape := _ESCAPED.search(blocks.read(0, _MAX_PARSED)):
-            raise Unreadable("has letters written as escapes, which no writer does", escape.start())
         while window := blocks.read(at, _WINDOW):
             visit.budget.step(len(window) >> 10)
+            if content.size > _MAX_YAML and (escape := ESCAPED.search(window)):
+                raise Unreadable("has letters written as escapes, which no writer does", at + escape.start())
             for tag in _TAG.finditer(window):
                 visit.found(OBJECT, f"the tag {tag[0][:80].decode('utf-8', 'replace')}", at + tag.start())
             for pattern in (_YAML_KEY, _YAML_INLINE):

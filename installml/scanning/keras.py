@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from installml.scanning.configs import ESCAPED
 from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
 from installml.spec.canonical import JSONInvalid, parse_json
 
@@ -146,7 +147,7 @@ class KerasJsonScanner:
         try:
             value = parse_json(data, visit.name, cap=_MAX_CONFIG)
         except JSONInvalid as error:
-            if inside or b"class_name" in data or b"\\u00" in data:
+            if inside or b"class_name" in data or ESCAPED.search(data):
                 raise Unreadable(f"has a configuration that is not acceptable JSON: {error.message}", 0) from error
             return
         if inside or any("class_name" in node for node in _nodes(value, visit)):

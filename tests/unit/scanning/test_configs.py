@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from installml.scanning import configs
 from tests.unit.scanning.looking import blocking, findings, rules
 
 MALICIOUS: dict[str, tuple[str, Any, str]] = {
@@ -60,7 +61,7 @@ MALICIOUS: dict[str, tuple[str, Any, str]] = {
 BENIGN: dict[str, tuple[str, Any]] = {
     "a transformers configuration": (
         "config.json", {"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "rope_theta": 1e6, "auto_map": {}}),
-    "numbers that JSON lacks": ("config.json", '{"max": Infinity, "x": NaN}'),
+    "numbers that JSON lacks": ("config.json", '{"max": Infinity, "x": NaN, "b": "caf\\u00e9"}'),
     "a tokenizer": (
         "tokenizer_config.json",
         {"bos_token": "<s>", "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}"},
@@ -120,8 +121,18 @@ def test_a_script_in_a_notebooks_output_is_told() -> None:
     assert "code-web-script" in rules("a.ipynb", json.dumps({"cells": [{"outputs": [output]}]}))
 
 
-def test_a_large_file_is_searched_and_not_parsed() -> None:
-    data = b'{"vocab": "' + b"x" * (25 << 20) + b'", "auto_map": {"AutoModel": "x.X"}}'
+LARGE = 70 << 10
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make what counts as large small, so that these tests take no second each."""
+    monkeypatch.setattr(configs, "_MAX_PARSED", 64 << 10)
+    monkeypatch.setattr(configs, "_MAX_VALUES", 1000)
+
+
+def test_a_large_file_is_searched_and_not_parsed(small: None) -> None:
+    data = b'{"vocab": "' + b"x" * LARGE + b'", "auto_map": {"AutoModel": "x.X"}}'
     assert "config-auto-map" in blocking("tokenizer.json", data)
 
 
@@ -147,22 +158,20 @@ VALUES = st.recursive(
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("config.json", b'{"x": "' + b"x" * (25 << 20) + b'", "auto\\u005fmap": {"AutoModel": "x.X"}}'),
-        ("config.json", b'{"x": [' + b"0," * 3_100_000 + b'0], "auto\\u005fmap": {"AutoModel": "x.X"}}'),
+        ("config.json", b'{"x": "' + b"x" * LARGE + b'", "auto\\u005fmap": {"AutoModel": "x.X"}}'),
+        ("config.json", b'{"x": [' + b"0," * 1001 + b'0], "auto\\u005fmap": {"AutoModel": "x.X"}}'),
         ("config.yaml", b"x: '" + b"x" * (600 << 10) + b'\'\n"_targ\\x65t_": os.system\n'),
         ("config.yaml", "_target_: os.system\n".encode("utf-16")),
-        ("config.json", b'{"x": "' + b"x" * (25 << 20) + b'", "chat_template": "{{ x.__class__ }}"}'),
+        ("config.json", b'{"x": "' + b"x" * LARGE + b'", "chat_template": "{{ x.__class__ }}"}'),
     ],
 )
-def test_what_is_hidden_behind_padding_or_an_encoding_blocks(name: str, data: bytes) -> None:
+def test_what_is_hidden_behind_padding_or_an_encoding_blocks(small: None, name: str, data: bytes) -> None:
     assert blocking(name, data)
 
 
-def test_a_large_vocabulary_with_escapes_as_writers_make_them_passes() -> None:
+def test_a_large_vocabulary_with_escapes_as_writers_make_them_passes(small: None) -> None:
     words = (
-        b'{"a": "\\u0120the", "regex": "\\\\x41\\\\p{L}", "html": "\\u003cb\\u003e", "pad": "'
-        + b"x" * (25 << 20)
-        + b'"}'
+        b'{"a": "\\u0120the", "regex": "\\\\x41\\\\p{L}", "html": "\\u003cb\\u003e", "pad": "' + b"x" * LARGE + b'"}'
     )
     assert findings("tokenizer.json", words) == []
 
