@@ -325,6 +325,16 @@ def test_the_same_package_is_never_a_step_back() -> None:
     assert decided(evidence(signature(created=NOW - 9 * DAY)), trusting(ALICE), memory=seen).passes
 
 
+def test_the_newest_of_all_known_signers_counts_and_not_of_as_many_as_are_needed() -> None:
+    seen = Memory(mark=Mark(NOW - 5, OTHER))
+    both = evidence(signature(ALICE, created=NOW - 9), signature(BOB, created=NOW - 1))
+    verdict = decided(both, trusting(ALICE, BOB), memory=seen)
+    assert (verdict.outcome, verdict.signers, verdict.mark) == (Outcome.TRUSTED, (ALICE, BOB), Mark(NOW - 1, PACKAGE))
+    everybody = Policy((replace(trusting(ALICE).rules[0], signers=(Trusted(UnsafeAnyone()),)),))
+    for found in (both, replace(both, signed=both.signed[::-1])):
+        assert decided(found, everybody, memory=seen).passes
+
+
 def test_two_packages_signed_in_the_same_second_are_no_step_back() -> None:
     seen = Memory(mark=Mark(NOW - DAY, OTHER))
     assert decided(evidence(signature(created=NOW - DAY)), trusting(ALICE), memory=seen).passes
