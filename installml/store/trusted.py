@@ -31,7 +31,7 @@ from ..trust.errors import SignerChanged
 from ..trust.keys import MAX_KEY, PublicKey
 from ..trust.pins import Mark, Memory, Pin, parse_pin
 from ..trust.policy import DEFAULT_POLICY, Place, Policy
-from ..trust.policy_document import MAX_POLICY, parse_fingerprint, parse_policy
+from ..trust.policy_document import MAX_POLICY, parse_policy
 from ..trust.verdict import Verdict, words
 from .disk import encode_host
 from .files import disk_errors, fsync_folder, in_folder, make_folder, remove_empty, unique_suffix, write_whole
@@ -111,12 +111,6 @@ class TrustFolder:
     def add_key(self, key: PublicKey) -> None:
         """Keep a public key."""
         write_whole(self._known / f"{key.fingerprint.partition(':')[2]}.pem", key.pem.encode())
-
-    def forget_key(self, fingerprint: str) -> None:
-        """Keep a public key no longer."""
-        path = self._known / f"{parse_fingerprint(fingerprint).partition(':')[2]}.pem"
-        with disk_errors(path):
-            path.unlink(missing_ok=True)
 
     # What was seen
 
