@@ -19,7 +19,7 @@ from ..scanning import advisories as known_vulnerabilities
 from ..scanning.content import FileContent, folder_files
 from ..scanning.finding import Content, Finding, Report, Scanner, Severity
 from ..scanning.gate import Gate, Level, Outcome, Suppression, decide, parse_suppressions
-from ..scanning.opinions import OPINIONS, picklescan, trivy
+from ..scanning.opinions import OPINIONS, modelaudit, picklescan, trivy
 from ..scanning.package import Context, scan_package
 from ..scanning.scanners import RULES, SCANNERS
 from ..spec.canonical import parse_json
@@ -74,7 +74,7 @@ def scan(
         block: Severity from which the result says ``blocked``: info, low, medium, high, critical; or never.
         suppressions: TOML file of findings that do not count; each names who answers for it, why and until when.
         advisories: File or folder of OSV documents, with which locked Python packages are compared.
-        opinions: Other scanners to ask: ``picklescan``, ``trivy``.
+        opinions: Other scanners to ask: ``picklescan``, ``modelaudit-picklescan``, ``trivy``.
         session: Collaborators.
 
     Raises:
@@ -153,6 +153,8 @@ def _scanners(opinions: Sequence[str]) -> Iterator[Scanner]:
             raise UsageError(f"{name!r} is no other scanner", hint=f"One of: {', '.join(OPINIONS)}", subject=name)
         if name == "picklescan":
             yield picklescan()
+        elif name == "modelaudit-picklescan":
+            yield modelaudit()
 
 
 def _trivy(found: _Target, session: Session) -> tuple[Finding, ...]:

@@ -382,7 +382,7 @@ OpinionsOpt = Annotated[
     typer.Option(
         "--opinion",
         metavar="SCANNER",
-        help="Ask picklescan or trivy as well; may be given several times.",
+        help="Ask picklescan, modelaudit-picklescan or trivy as well; may be given several times.",
         show_default=False,
     ),
 ]

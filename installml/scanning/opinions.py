@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,13 +21,13 @@ from typing import Any
 from installml.scanning.errors import ScannerMissing
 from installml.scanning.finding import Content, Exhausted, Finding, Rule, Severity, Visit
 
-__all__ = ["OPINIONS", "RULES", "Picklescan", "picklescan", "read_trivy", "trivy"]
+__all__ = ["OPINIONS", "RULES", "Modelaudit", "Picklescan", "modelaudit", "picklescan", "read_trivy", "trivy"]
 
 _MAX_PICKLE = 256 << 20
 _MAX_JSON = 256 << 20
 _TRIVY_SECONDS = 600
-#: Names that ``--with`` knows.
-OPINIONS = ("picklescan", "trivy")
+#: Names that ``--opinion`` knows.
+OPINIONS = ("modelaudit-picklescan", "picklescan", "trivy")
 
 PICKLESCAN = Rule(
     "picklescan-dangerous",
@@ -51,6 +52,29 @@ PICKLESCAN_FAILED = Rule(
 )
 
 
+MODELAUDIT = Rule(
+    "modelaudit-dangerous",
+    Severity.critical,
+    "modelaudit-picklescan calls a pickle dangerous",
+    "Another scanner has found something in it that can run code.",
+    "Do not load this file.",
+)
+MODELAUDIT_WARNS = Rule(
+    "modelaudit-suspicious",
+    Severity.medium,
+    "modelaudit-picklescan warns of a pickle",
+    "Another scanner has found something that somebody should look at.",
+    "Look what it is before you load the file.",
+)
+MODELAUDIT_FAILED = Rule(
+    "modelaudit-failed",
+    Severity.medium,
+    "modelaudit-picklescan could not follow a pickle to its end",
+    "Another scanner gave up, so that it has no opinion.",
+    "See what InstallML itself says about the file.",
+)
+
+
 def _trivy_rule(severity: Severity) -> Rule:
     return Rule(
         f"trivy-{severity.name}",
@@ -62,7 +86,15 @@ def _trivy_rule(severity: Severity) -> Rule:
 
 
 _TRIVY = {severity: _trivy_rule(severity) for severity in Severity}
-RULES = (PICKLESCAN, PICKLESCAN_SUSPICIOUS, PICKLESCAN_FAILED, *_TRIVY.values())
+RULES = (
+    PICKLESCAN,
+    PICKLESCAN_SUSPICIOUS,
+    PICKLESCAN_FAILED,
+    MODELAUDIT,
+    MODELAUDIT_WARNS,
+    MODELAUDIT_FAILED,
+    *_TRIVY.values(),
+)
 _PICKLES = (
     ".pkl",
     ".pickle",
@@ -121,6 +153,50 @@ class Picklescan:
             visit.found(PICKLESCAN_FAILED, "it says so itself")
 
 
+class Modelaudit:
+    """Shows pickles to modelaudit-picklescan; members of archives come one by one.
+
+    Args:
+        module: ``modelaudit_picklescan``.
+    """
+
+    name = "modelaudit-picklescan"
+
+    def __init__(self, module: Any) -> None:
+        self._scan = module.scan_bytes
+
+    def claims(self, head: bytes, name: str) -> bool:
+        """Say whether a file may be a pickle; archives are opened by our own scanners."""
+        return not head.startswith(b"PK") and (head[:1] == b"\x80" or name.endswith((".pkl", ".pickle", ".joblib")))
+
+    def scan(self, content: Content, visit: Visit) -> None:
+        """Report what modelaudit-picklescan says.
+
+        Raises:
+            Exhausted: It is larger than what is given to another scanner, which takes it into memory.
+        """
+        if content.size > _MAX_PICKLE:
+            raise Exhausted(f"has {content.size} bytes, of which {self.name} is given at most {_MAX_PICKLE}")
+        try:
+            report = self._scan(_whole(content), source=visit.name)
+        except Exception as error:
+            visit.found(MODELAUDIT_FAILED, type(error).__name__)
+            return
+        for one in report.findings:
+            severity = getattr(one.severity, "value", "")
+            if severity in ("critical", "warning"):
+                rule = MODELAUDIT if severity == "critical" else MODELAUDIT_WARNS
+                visit.found(rule, f"{one.rule_code}: {one.message}", _place(one.location))
+        if getattr(report.status, "value", "") != "complete":
+            visit.found(MODELAUDIT_FAILED, "it says so itself")
+
+
+def _place(location: str | None) -> int | None:
+    """Return the byte that a location such as ``model.pkl (pos 39)`` names."""
+    found = re.search(r"\(pos (\d{1,15})\)$", location or "")
+    return int(found[1]) if found else None
+
+
 def _whole(content: Content) -> bytes:
     parts: list[bytes] = []
     at = 0
@@ -142,6 +218,19 @@ def picklescan() -> Picklescan:
         raise ScannerMissing(
             "picklescan is not installed", hint="pip install 'installml[scan]'", subject="picklescan"
         ) from error
+
+
+def modelaudit() -> Modelaudit:
+    """Load modelaudit-picklescan.
+
+    Raises:
+        ScannerMissing: It is not installed.
+    """
+    try:
+        return Modelaudit(import_module("modelaudit_picklescan"))
+    except ImportError as error:
+        name = "modelaudit-picklescan"
+        raise ScannerMissing(f"{name} is not installed", hint="pip install 'installml[scan]'", subject=name) from error
 
 
 def trivy(folder: Path, *, program: str = "", seconds: int = _TRIVY_SECONDS) -> tuple[Finding, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import shutil
 import stat
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pytest
 
 from installml.scanning.content import BytesContent
 from installml.scanning.errors import ScannerMissing
-from installml.scanning.finding import Severity
-from installml.scanning.opinions import picklescan, read_trivy, trivy
+from installml.scanning.finding import Finding, Severity
+from installml.scanning.opinions import modelaudit, picklescan, read_trivy, trivy
+from installml.scanning.scanners import SCANNERS
 from installml.scanning.walk import scan_files
 
 
@@ -55,6 +58,31 @@ def test_picklescan_that_fails_has_no_opinion() -> None:
 
     report = scan_files([("a.pkl", BytesContent(b"x"))], [Picklescan(Broken)])
     assert [finding.rule.id for finding in report.findings] == ["picklescan-failed"]
+
+
+def audited(name: str, data: bytes) -> list[Finding]:
+    scanners = (*SCANNERS, modelaudit())
+    found = scan_files([(name, BytesContent(data))], scanners).findings
+    return [finding for finding in found if finding.rule.id.startswith("modelaudit")]
+
+
+def test_modelaudit_gives_its_opinion_with_the_place() -> None:
+    (finding,) = audited("model.pkl", pickle.dumps(System()))
+    assert finding.rule.id == "modelaudit-dangerous"
+    assert "system" in finding.detail
+    assert finding.offset is not None
+
+
+def test_modelaudit_sees_the_members_of_archives() -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("archive/data.pkl", pickle.dumps(System()))
+    assert [one.inner for one in audited("model.pt", archive.getvalue())] == ["archive/data.pkl"]
+
+
+def test_modelaudit_has_nothing_against_plain_values_and_says_when_it_gave_up() -> None:
+    assert audited("model.pkl", pickle.dumps({"a": [1, 2.5, "x"]})) == []
+    assert [one.rule.id for one in audited("model.pkl", b"\x80\x04garbage")] == ["modelaudit-failed"]
 
 
 #: As Trivy 0.5x and later write it (trivy.dev, "Reporting", JSON); made by hand from the documented fields.
