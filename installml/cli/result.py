@@ -279,6 +279,8 @@ def _trust_rules(rules: Sequence[r.TrustRule]) -> Lines:
 
 
 def _who_may(rule: r.TrustRule) -> Sequence[str]:
+    if rule.level == "off":
+        return ["not looked at"]
     needed = f"{rule.threshold} of these:" if rule.threshold > 1 else ""
     asked = "whoever somebody at a terminal accepts" if rule.first_use == "ask" else ""
     return [who for who in (needed, *rule.signers, asked) if who]
@@ -462,8 +464,7 @@ def _verified_files(result: r.VerifyResult) -> str:
 def _verified(one: r.VerifiedSignature) -> tuple[str, ...]:
     said = "" if one.proved or not one.made else " (said)"
     made = f"{one.made}{said}" + (f", {one.log}" if one.log else "")
-    counts = "yes" if one.counts else f"no: {one.reason}"
-    return (_statement(one.type), one.key or one.signer[:23] or "?", made, one.expires, counts)
+    return (_statement(one.type), one.key or one.signer[:23] or "?", made, one.expires, one.reason or "yes")
 
 
 _STATEMENTS = {
