@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from ..spec.media import EMPTY, MANIFESTS
 from ..store.disk import DiskRepository
 from ..store.verified import read_manifest, read_verified
 from ..trust.dsse import MAX_ENVELOPE
-from ..trust.evidence import Evidence, UnprovedKind
+from ..trust.evidence import Evidence, Signed, UnprovedKind
+from ..trust.judging import made_at
 from ..trust.keys import PublicKey
 from ..trust.simple import classic_tag
+from ..trust.statement import COSIGN_SIGN, OMS
 from .places import Found
 from .session import Session
 
@@ -200,12 +203,22 @@ def gather(
     """
     local, proofs = session.local(found.reference), proofs_of(found, keys, session)
     if offline or not found.remote:
-        return collect(Here(local, found.descriptor), found.descriptor, proofs, only=only)
+        return _in_order(collect(Here(local, found.descriptor), found.descriptor, proofs, only=only))
     place = Through(session.remote(found.reference), local)
     evidence = collect(place, found.descriptor, proofs, only=only)
     if keep if keep is not None else local.exists(found.descriptor):
         _keep_all(place, local, evidence, session)
-    return evidence
+    return _in_order(evidence)
+
+
+def _in_order(evidence: Evidence) -> Evidence:
+    """Return evidence as people read it: signatures first, by age; the order of digests is no order to them."""
+    return replace(evidence, signed=tuple(sorted(evidence.signed, key=_rank)))
+
+
+def _rank(signed: Signed) -> tuple[bool, bool, str, int, str, str]:
+    kind = signed.predicate_type
+    return kind != COSIGN_SIGN, kind != OMS, kind, made_at(signed), str(signed.signer), str(signed.source)
 
 
 def _keep_all(place: Through, local: DiskRepository, evidence: Evidence, session: Session) -> None:

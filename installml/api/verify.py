@@ -118,7 +118,7 @@ def _result(target: str, verdict: Verdict, evidence: Evidence, terms: _Terms, se
         place="",
         trusted=trusted,
         verdict=verdict.outcome.value,
-        policy=f"{verdict.rule.prefix} of {verdict.rule.origin}",
+        policy=str(verdict.rule),
         signers=tuple(map(signer_words, verdict.signers)),
         signatures=(*proved, *map(_unproved, evidence.unproved)),
         steps=tuple(TrustStep(step.rule, _STATES[step.passed], step.sentence) for step in verdict.steps),
