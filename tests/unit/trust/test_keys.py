@@ -93,6 +93,13 @@ def test_rsa_over_a_broken_hash_is_refused(weak: hashes.HashAlgorithm) -> None:
         PublicKey.of_key(key.public_key()).verify(key.sign(b"x", padding.PKCS1v15(), weak), b"x")
 
 
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
+def test_ecdsa_over_a_broken_hash_is_refused(curve: ec.EllipticCurve) -> None:
+    key = ec.generate_private_key(curve)
+    with pytest.raises(SignatureInvalid):
+        PublicKey.of_key(key.public_key()).verify(key.sign(b"x", ec.ECDSA(hashes.SHA1())), b"x")
+
+
 @pytest.mark.parametrize("signature", [b"", b"\x30", b"0" * 64, b"x" * 5000])
 def test_bytes_that_are_no_signature_are_refused(private: ec.EllipticCurvePrivateKey, signature: bytes) -> None:
     with pytest.raises(SignatureInvalid):
