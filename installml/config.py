@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .runtime.index import Index
     from .signing.secret import Ask
     from .transfer.rate import Rate
+    from .trust.verdict import Verdict
 
 __all__ = ["Settings", "config_show", "default_session", "load"]
 
@@ -141,8 +142,8 @@ SETTINGS: Mapping[str, _Setting] = {
     "offline": _Setting(_flag, False, project=True),
     "insecure": _Setting(_names, ()),
     "policy": _Setting(_text, ""),
-    "runtime.index": _Setting(_text, ""),
     "trust_config": _Setting(_text, ""),
+    "runtime.index": _Setting(_text, ""),
     "runtime.wheels": _Setting(_text, ""),
 }
 _HOST_KEYS: Mapping[str, Callable[[Any], Any]] = {
@@ -238,12 +239,18 @@ class Settings:
             ca_file=self.environ.get("SSL_CERT_FILE") or None,
         )
 
-    def session(self, on_event: Listener = ignore, ask: Ask | None = None) -> Session:
+    def session(
+        self,
+        on_event: Listener = ignore,
+        ask: Ask | None = None,
+        accept: Callable[[Verdict], bool] | None = None,
+    ) -> Session:
         """Return the collaborators that these settings describe.
 
         Args:
             on_event: Told what happens.
             ask: Asks somebody for a passphrase; where nobody can be asked, None.
+            accept: Asks somebody about signers who are not known; where nobody can be asked, None.
         """
         from .api.session import Session
         from .registry.credentials import CredentialStore
@@ -269,7 +276,9 @@ class Settings:
             environ=self.environ,
             mirrors_of=self.mirrors_of,
             ask=self._answering(ask),
+            accept=accept,
             policy_file=_absolute(self["policy"], self.user_home) if self["policy"] else None,
+            trust_config=_absolute(self["trust_config"], self.user_home) if self["trust_config"] else None,
         )
 
     def _answering(self, ask: Ask | None) -> Ask:
@@ -278,7 +287,6 @@ class Settings:
         given = self.environ.get("INSTALLML_KEY_PASSWORD")
         if given is None:
             return ask or ask_nobody
-            trust_config=_absolute(self["trust_config"], self.user_home) if self["trust_config"] else None,
         return lambda _: Secret(given)
 
     def limit(self) -> Rate | None:

@@ -32,10 +32,9 @@ from .pull import Brought, bring, delta_of
 from .results import InstallResult, UninstallResult
 from .session import AMBIENT, Session
 from .subset import Part, part_of, require_here, wish, with_installed
+from .vouching import Vouched, vouch
 
 __all__ = ["LayersUnsupported", "find_installed", "install", "runtime_of", "uninstall"]
-
-UNVERIFIED = "not verified: nobody's signature was checked; signing arrives with a later version"
 
 
 class LayersUnsupported(UsageError):
@@ -52,6 +51,7 @@ def install(
     checkpoint: str | None = None,
     runtime: bool = True,
     allow_unsigned: bool = False,
+    allow_downgrade: bool = False,
     dry_run: bool = False,
     session: Session = AMBIENT,
 ) -> InstallResult:
@@ -62,7 +62,8 @@ def install(
         only: Globs: only the files that they mean are installed, besides what is installed of the package already.
         checkpoint: Only the files of this checkpoint and those that belong to none, besides what is installed already.
         runtime: Also make its runtime environment, unless what is installed is a part that cannot be run.
-        allow_unsigned: Accepted for scripts that will need it, and recorded; this version checks no signatures.
+        allow_unsigned: Install it although nobody vouches for it; that is recorded.
+        allow_downgrade: Install it although a version that was signed later has been seen under the same tag.
         dry_run: Stop after the checks; nothing is fetched or changed.
         session: Collaborators.
 
@@ -74,6 +75,7 @@ def install(
         NotAPackage: It is something else.
         NothingSelected: It has no such file or checkpoint; nothing was fetched.
         HardwareError: This machine cannot run it; nothing was fetched.
+        TrustError: Nobody who is trusted here vouches for it; nothing but signatures was fetched.
         IntegrityError: Bytes are not what was named; the previous version stays in use.
         ModelError: The runtime environment cannot be made; the previous version stays in use.
     """
@@ -88,18 +90,19 @@ def install(
     need = _bytes_needed(found, part, session)
     profile = require(package.profiles, session.machine(), need, str(found.reference))
     variant = profile.name if profile else ""
+    vouched = vouch(found, session, allow_unsigned=allow_unsigned, allow_downgrade=allow_downgrade, looking=dry_run)
     if dry_run:
-        return _planned(found, package, part, variant, session)
+        return _planned(found, package, part, variant, vouched, session)
     before = _without_damage(before, found, package, session)
     session.store.prepare()
     with session.store.lease():
-        done = bring(found, part, session)
+        done = bring(found, part, session, vouched)
         environment = _environment(package, session.local(found.reference), session) if runtime and part.runs else None
-        record = _record(found, package, part, variant, environment, allow_unsigned, session)
+        record = _record(found, package, part, variant, environment, vouched, session)
         if environment is None and before is not None and before.descriptor.digest == record.descriptor.digest:
             record = replace(record, runtime=before.runtime, python=before.python)  # one that is there is kept
         session.installed.record(record)
-    return _result(record, done, part, unchanged=before is not None and _same(before, record))
+    return _result(record, done, part, vouched, unchanged=before is not None and _same(before, record))
 
 
 def _same(before: Record, now: Record) -> bool:
@@ -131,7 +134,9 @@ def _bytes_needed(found: Found, part: Part, session: Session) -> int:
     return room_needed(session.store.blobs, part.blobs, lambda lacking: spared(delta_of(found, session), lacking))
 
 
-def _planned(found: Found, package: Package, part: Part, variant: str, session: Session) -> InstallResult:
+def _planned(
+    found: Found, package: Package, part: Part, variant: str, vouched: Vouched, session: Session
+) -> InstallResult:
     """Return what would happen; only manifests and chunk indexes are read for it."""
     lacking = [blob for blob in part.blobs if not session.store.blobs.exists(blob)]
     delta = delta_of(found, session)
@@ -144,14 +149,14 @@ def _planned(found: Found, package: Package, part: Part, variant: str, session: 
         size=package.manifest.size,
         path="",
         variant=variant,
-        signers=(),
+        signers=vouched.signers,
         source=found.origin,
         moved=fetch.size,
         requests=fetch.requests,
         linked="",
         runtime="",
         python="",
-        notices=("nothing was fetched or changed", UNVERIFIED),
+        notices=("nothing was fetched or changed", vouched.told),
         partial=part.told,
     )
 
@@ -162,7 +167,7 @@ def _record(
     part: Part,
     variant: str,
     environment: Environment | None,
-    allow_unsigned: bool,
+    vouched: Vouched,
     session: Session,
 ) -> Record:
     """Lay the files out and return the record that will put them in use."""
@@ -171,6 +176,7 @@ def _record(
     with session.installed.staging(found.descriptor) as staging:
         files = [(file, session.store.blobs.path(file.descriptor.digest)) for file in part.files]
         linked = materialise(files, staging)
+        vouched.lay_out(staging, found, session)
         path = session.installed.adopt(staging, place, found.descriptor, part.paths)
     return Record(
         reference=found.reference,
@@ -181,11 +187,12 @@ def _record(
         size=package.manifest.size,
         source=found.origin,
         variant=variant,
+        signers=vouched.signers,
         linked=linked.how,
         installed_at=int(session.clock()),
         runtime=environment.key if environment else "",
         python=str(environment.python) if environment else "",
-        allow_unsigned=allow_unsigned,
+        allow_unsigned=vouched.unsigned,
         partial=part.paths,
     )
 
@@ -252,7 +259,7 @@ def _whole(record: Record, package: Package) -> bool:
         return False
 
 
-def _result(record: Record, done: Brought, part: Part, *, unchanged: bool) -> InstallResult:
+def _result(record: Record, done: Brought, part: Part, vouched: Vouched, *, unchanged: bool) -> InstallResult:
     return InstallResult(
         reference=record.reference,
         name=record.name,
@@ -269,7 +276,7 @@ def _result(record: Record, done: Brought, part: Part, *, unchanged: bool) -> In
         runtime=record.runtime,
         python=record.python,
         unchanged=unchanged,
-        notices=(UNVERIFIED,),
+        notices=(vouched.told,),
         partial=part.told,
     )
 

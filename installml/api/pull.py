@@ -19,6 +19,7 @@ from .places import Found, find_remote, full, is_known
 from .results import PullResult
 from .session import AMBIENT, Session
 from .subset import Part, here_in_part, part_of, wish
+from .vouching import Vouched, vouch
 
 if TYPE_CHECKING:
     from ..spec.descriptor import Descriptor
@@ -51,6 +52,7 @@ def pull(
     only: str | Sequence[str] = (),
     checkpoint: str | None = None,
     allow_unsigned: bool = False,
+    allow_downgrade: bool = False,
     session: Session = AMBIENT,
 ) -> PullResult:
     """Fetch a package into the local store, every byte checked. The registry is asked, whatever is here already.
@@ -59,7 +61,8 @@ def pull(
         reference: The package.
         only: Globs: only the files that they mean, besides what is here already.
         checkpoint: Only the files of this checkpoint and those that belong to none, besides what is here already.
-        allow_unsigned: Accepted for scripts that will need it; signatures are not checked by this version.
+        allow_unsigned: Take it although nobody vouches for it.
+        allow_downgrade: Take it although a version that was signed later has been seen under the same tag.
         session: Collaborators.
 
     Raises:
@@ -67,6 +70,7 @@ def pull(
         ReferenceInvalid: It names no registry.
         NotAPackage: It is something else.
         NothingSelected: It has no such file or checkpoint; nothing was fetched.
+        TrustError: Nobody who is trusted here vouches for it; nothing but signatures was fetched.
         IntegrityError: The registry sent other bytes than it named.
     """
     wanted = wish(only, checkpoint)
@@ -76,7 +80,9 @@ def pull(
         Thread(target=import_module, args=(ENGINE,), name="loading", daemon=True).start()
     found = find_remote(asked, session)
     package = found.package()
-    done = bring(found, part_of(package, wanted, reference), session)
+    part = part_of(package, wanted, reference)
+    vouched = vouch(found, session, allow_unsigned=allow_unsigned, allow_downgrade=allow_downgrade)
+    done = bring(found, part, session, vouched)
     return PullResult(
         reference=found.reference,
         name=package.name,
@@ -87,14 +93,17 @@ def pull(
         blobs=done.copied.blobs,
         seeded=done.seeded,
         partial=here_in_part(package, found.descriptor, session),
+        signers=vouched.signers,
+        notices=(vouched.told,),
     )
 
 
-def bring(found: Found, part: Part, session: Session) -> Brought:
+def bring(found: Found, part: Part, session: Session, vouched: Vouched | None = None) -> Brought:
     """Bring a part of what was found into the local store under its own reference, with what this machine has already.
 
     In this order: whole blobs from other tools' caches, chunks of our own files, and the rest from where it was found.
-    What is left out on purpose is written down before the reference shows the package.
+    What is left out on purpose is written down before the reference shows the package. Who vouches for it was asked
+    before, or does not matter because nothing of it will be used: to be scanned, to be signed.
     """
     local = session.local(found.reference)
     session.store.prepare()
@@ -103,7 +112,7 @@ def bring(found: Found, part: Part, session: Session) -> Brought:
         left_out.add(found.descriptor.digest, {blob.digest for blob in found.package().manifest.blobs} - wanted)
         taken = _from_caches(found, part, local, session)
         # What helps to fetch less reads every installed model: not where all is here already.
-        delta = delta_of(found, session) if not all(map(local.exists, part.blobs)) else None
+        delta = delta_of(found, session, vouched) if not all(map(local.exists, part.blobs)) else None
         patched = _patched(delta, found, session)
         copied = copy(
             found.source,
@@ -130,18 +139,28 @@ def bring(found: Found, part: Part, session: Session) -> Brought:
     return Brought(copied, taken + reused)
 
 
-def delta_of(found: Found, session: Session) -> LocalDelta | None:
-    """Return what helps to fetch less of a package; None where nothing is fetched."""
+def delta_of(found: Found, session: Session, vouched: Vouched | None = None) -> LocalDelta | None:
+    """Return what helps to fetch less of a package; None where nothing is fetched.
+
+    Args:
+        found: The package.
+        session: Collaborators.
+        vouched: Who vouches for it, and so perhaps for its chunk indexes; None while only bytes are counted.
+    """
     if not found.remote:
         return None
     from ..transfer.delta import LocalDelta
+
+    trusted = frozenset(session.trusted_indexes(found.descriptor))
+    if vouched is not None:
+        trusted |= vouched.indexes(found, session)
 
     return LocalDelta(
         session.remote(found.reference),
         release_of(found),
         seeds(session),
         relatives=relatives(found.reference, found.descriptor.digest, session),
-        trusted=session.trusted_indexes(found.descriptor),
+        trusted=trusted,
         on_event=session.on_event,
     )
 

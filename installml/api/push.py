@@ -207,6 +207,8 @@ def push_folder(
         session.on_event(Phase("pushing", str(target)))
         blobs = package.manifest.blobs
         announced = streams.announce(_UPLOADING, len(blobs), sum(blob.size for blob in blobs))
+    with suppress(StoreError):  # where nothing can be written down, its signature is asked for like anybody's
+        session.store.made.add(package.root.digest)
     rest = _Rest(session.on_event, streams.taken, announced)
     done = copy(
         package,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..store.trusted import TrustFolder
     from ..transfer.download import Tuning
     from ..transfer.rate import Rate
+    from ..trust.verdict import Verdict
 
 __all__ = ["AMBIENT", "Session"]
 
@@ -57,13 +58,14 @@ class Session:
         ollama_caches: Folders where Ollama does.
         environ: The environment, of which a model's process is given a few harmless variables.
         mirrors_of: What is configured about the mirrors of a registry, None for none.
-        trusted_indexes: Given a manifest, returns the digests of those of its chunk indexes that verified signatures
-            vouch for; none in this version, which checks no signatures.
+        trusted_indexes: Given a manifest, returns the digests of chunk indexes of it that the caller has verified some
+            other way, besides those that its signers vouch for.
         ask: Asks for a passphrase or PIN, given what is wanted.
+        accept: Asks somebody whether the signers that a verdict names may be trusted; None where nobody can be asked.
         policy_file: Trust policy that is asked before the user's own; None for none.
+        trust_config: Roots of trust for certificates: of Sigstore's public instance when None.
     """
 
-        trust_config: Roots of trust for certificates: of Sigstore's public instance when None.
     home: Path
     open_registry_as: Callable[[str, CredentialSource], Registry]
     credentials: CredentialStore
@@ -84,11 +86,12 @@ class Session:
     mirrors_of: Callable[[str], MirrorSettings | None] = lambda _: None
     trusted_indexes: Callable[[Descriptor], Collection[Digest]] = lambda _: ()
     ask: Ask = field(default=ask_nobody, repr=False)
+    accept: Callable[[Verdict], bool] | None = None
     policy_file: Path | None = None
+    trust_config: Path | None = None
     store: DiskStore = field(init=False)
     installed: InstalledStore = field(init=False)
     _registries: dict[str, Registry] = field(init=False, default_factory=dict, repr=False)
-    trust_config: Path | None = None
     _mirrors: dict[str, Mirrors | None] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

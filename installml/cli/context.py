@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..api.session import Session
     from ..config import Settings
     from ..signing.secret import Secret
+    from ..trust.verdict import Verdict
     from .status import Status
 
 __all__ = ["Cli", "verb"]
@@ -87,7 +88,10 @@ class Cli:
     def session(self) -> Iterator[Session]:
         """Yield a session whose events are shown while the block runs."""
         with self.status() as status:
-            yield self.settings().session(on_event=status, ask=self.ask if self.interactive else None)
+            here = self.interactive
+            yield self.settings().session(
+                on_event=status, ask=self.ask if here else None, accept=self.accept if here else None
+            )
 
     @contextlib.contextmanager
     def status(self) -> Iterator[Status]:
@@ -121,7 +125,30 @@ class Cli:
         from ..signing.secret import Secret
 
         question = what[:1].upper() + what[1:]
-        return Secret(typer.prompt(question, default="", hide_input=True, show_default=False, err=True))
+        with self._paused():
+            return Secret(typer.prompt(question, default="", hide_input=True, show_default=False, err=True))
+
+    def accept(self, verdict: Verdict) -> bool:
+        """Ask whether the signers of a package, who are not known here, may be trusted."""
+        from .question import trust_question
+
+        with self._paused():
+            for line in trust_question(verdict):
+                self.screen.say(line)
+            return typer.confirm(
+                "Trust them for this repository?"
+                if len(verdict.unknown) > 1
+                else "Trust this signer for this repository?",
+                err=True,
+            )
+
+    @contextlib.contextmanager
+    def _paused(self) -> Iterator[None]:
+        """Leave the screen to a question."""
+        with contextlib.ExitStack() as pauses:
+            for status in self.showing:
+                pauses.enter_context(status.paused())
+            yield
 
     def read(self, path: str, cap: int) -> bytes:
         """Return the content of a file, or of standard input for ``-``.

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ..api.results import to_json
@@ -41,6 +42,9 @@ class Status(Protocol):
     def close(self) -> None:
         """Leave the screen as somebody else may write on it; harmless when repeated."""
 
+    def paused(self) -> AbstractContextManager[None]:
+        """Leave the screen to somebody else within the block; not from ``__call__``."""
+
 
 class Silence:
     """Shows nothing: ``--quiet`` and ``--format json``.
@@ -67,6 +71,10 @@ class Silence:
 
     def close(self) -> None:
         """Do nothing."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Do nothing: nothing is on the screen."""
+        return contextlib.nullcontext()
 
 
 class Lines:
@@ -123,6 +131,10 @@ class Lines:
     def close(self) -> None:
         """Do nothing: every line is whole."""
 
+    def paused(self) -> AbstractContextManager[None]:
+        """Do nothing: every line is whole."""
+        return contextlib.nullcontext()
+
 
 class JsonLines:
     """One JSON document a line on standard output for every event (docs/reference/json.md).
@@ -168,6 +180,10 @@ class JsonLines:
         """Write what was kept."""
         with self._lock:
             self._flush(self._clock())
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Do nothing: every line is whole."""
+        return contextlib.nullcontext()
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -244,6 +260,13 @@ class Bars:
 
     def _encodable(self, text: str) -> str:
         return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bars off the screen within the block; events that come meanwhile wait."""
+        with self._lock:
+            self._painter.clear()
+            yield
 
     def close(self) -> None:
         """Take the bars off the screen."""

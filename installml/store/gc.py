@@ -123,7 +123,6 @@ def collect(store: DiskStore, installed: Iterable[Descriptor] = (), *, dry_run: 
         _prune_referrers(store)
         _prune_chunks(store, floor)
         store.left_out.prune(floor)
-        store.made.prune(lambda manifest: store.blobs.path(manifest).exists())
         InstalledStore(store.root).sweep(floor)
         store.unsynced.settle(store.blobs.path, at_once=True)
         _forget_owed(store, needed)

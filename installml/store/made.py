@@ -1,17 +1,16 @@
 """Which packages were built on this machine: nobody else needs to vouch for what somebody has made here themselves.
 
 ``state/made/<algorithm>-<hex>`` stands for one manifest. What came from elsewhere never has one, whatever it is called
-and however it came into the store.
+and however it came into the store; what was built here keeps it when it goes and comes back, because the same digest is
+the same bytes. A mark has no content, so a collection leaves it.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from ..digest import Digest, DigestInvalid
-from .files import disk_errors
+from ..digest import Digest
 
 __all__ = ["Made"]
 
@@ -43,15 +42,3 @@ class Made:
     def has(self, manifest: Digest) -> bool:
         """Return whether a manifest was built here."""
         return self._path(manifest).exists()
-
-    def prune(self, needed: Callable[[Digest], bool]) -> None:
-        """Remove the marks of manifests that are gone.
-
-        Args:
-            needed: Whether a manifest is still here.
-        """
-        with disk_errors(self._folder):
-            for path in self._folder.glob("sha*-*"):
-                with contextlib.suppress(DigestInvalid):
-                    if not needed(Digest.parse(path.name.replace("-", ":", 1))):
-                        path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from unittest import mock
 from installml.cli.main import main
 from installml.registry_server import start
 from installml.registry_server.faults import Faults, Rule, Status
+from tests.unsigned import UNSIGNED
 
 FOLDER = Path(__file__).parent
 
@@ -142,7 +143,12 @@ def world() -> Iterator[World]:
             (root / name / "installml.yaml").write_text(recipe)
             (root / name / "weights.bin").write_bytes(bytes(range(256)) * 64)
         (root / "facts.json").write_text('{"worst": "none", "findings": []}')
-        environ = {"HOME": folder, "INSTALLML_HOME": str(root / "home"), "SOURCE_DATE_EPOCH": "1767225600"}
+        environ = {
+            "HOME": folder,
+            "INSTALLML_POLICY": UNSIGNED,
+            "INSTALLML_HOME": str(root / "home"),
+            "SOURCE_DATE_EPOCH": "1767225600",
+        }
         kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
         with mock.patch.dict(os.environ, environ | kept, clear=True), contextlib.chdir(root):
             here = World(root, registry.address)

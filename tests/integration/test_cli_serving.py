@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import installml
+from tests.unsigned import UNSIGNED
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +54,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("home")
     code = str(Path(installml.__file__).parent.parent)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-    return kept | {"INSTALLML_HOME": str(home), "PYTHONPATH": code}
+    return kept | {"INSTALLML_POLICY": UNSIGNED, "INSTALLML_HOME": str(home), "PYTHONPATH": code}
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from installml.config import load
 from installml.reference import Reference
 from installml.registry_server.running import run
 from installml.testing import RunningRegistry, package_bytes, start
+from tests.unsigned import UNSIGNED
 
 NAME = "acme/sentiment"
 CURRENT, OLD = 206, 200
@@ -113,7 +114,7 @@ def machine(folder: Path, registry: RunningRegistry, daemon: str, told: list[str
     config.write_text(f'[registries."{registry.address}"]\nmirrors = ["{daemon}"]\n')
     environ = {"INSTALLML_CONFIG": str(config), "HOME": str(folder)}
     hear = (lambda event: told.append(getattr(event, "message", ""))) if told is not None else (lambda event: None)
-    return load({"home": str(folder / "home")}, environ).session(hear)
+    return load({"home": str(folder / "home"), "policy": UNSIGNED}, environ).session(hear)
 
 
 def whole(session: Session) -> bool:

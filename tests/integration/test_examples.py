@@ -28,6 +28,7 @@ from installml.config import load
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.passwords import hash_password
 from tests.services.programs import cache
+from tests.unsigned import UNSIGNED
 
 pytestmark = pytest.mark.integration
 
@@ -87,7 +88,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     """Return this process's environment with a home, credentials and settings of its own."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("INSTALLML_")}
     places = {
-        "INSTALLML_HOME": "home", "DOCKER_CONFIG": "docker", "REGISTRY_AUTH_FILE": "podman.json",
+        "INSTALLML_POLICY": UNSIGNED, "INSTALLML_HOME": "home", "DOCKER_CONFIG": "docker", "REGISTRY_AUTH_FILE": "podman.json",
         "XDG_RUNTIME_DIR": "run", "XDG_CONFIG_HOME": "config",
     }  # fmt: skip
     return own | {name: str(tmp_path / place) for name, place in places.items()}

@@ -39,6 +39,7 @@ from installml.spec.runtime import RuntimeManifest
 from installml.testing import package_bytes
 from installml.transfer.download import Tuning
 from tests.unit.api.kit import Asked, make_model, make_session, snapshot
+from tests.unsigned import UNSIGNED
 
 OLD, NEW = (random.Random(seed).randbytes(200_000) for seed in (1, 2))
 NAME = "acme/sentiment"
@@ -338,7 +339,7 @@ import installml.api.install
 from installml.config import load
 
 home, user, reference, watch = sys.argv[1:]
-session = load({"home": home}, {"HOME": user}, folder=Path(user)).session()
+session = load({"home": home, "policy": UNSIGNED}, {"HOME": user}, folder=Path(user)).session()
 root = Path(installml.api.install.__file__).parents[1]
 watched = tuple(str(root / name) for name in ("api/install.py", "api/pull.py", "store/", "transfer/"))
 
@@ -474,7 +475,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("INSTALLML_")}
     environ |= {"INSTALLML_CONFIG": str(folder / "config.toml"), "DOCKER_CONFIG": str(folder)}
     environ |= {"REGISTRY_AUTH_FILE": str(folder / "none.json")}
-    session = load({"home": str(folder / "home")}, environ, folder=folder).session()
+    session = load({"home": str(folder / "home"), "policy": UNSIGNED}, environ, folder=folder).session()
     yield session
     if verbs.ps(session=session).servers:
         verbs.stop(all=True, session=session)

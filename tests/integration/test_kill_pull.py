@@ -29,6 +29,7 @@ from installml.store.gc import collect
 from installml.store.host import Host
 from installml.testing import Packed, package_bytes
 from installml.transfer.copy import copy
+from tests.unsigned import UNSIGNED
 
 pytestmark = pytest.mark.integration
 
@@ -124,6 +125,7 @@ class Place:
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(home.parent),
+            "INSTALLML_POLICY": UNSIGNED,
             "INSTALLML_HOME": str(home),
             "INSTALLML_JOBS": str(JOBS),
             "INSTALLML_PART_SIZE": str(PART),
@@ -181,7 +183,7 @@ def whole(home: Path, packed: Packed = PACKED) -> None:
 
 def left_over(home: Path) -> list[str]:
     """Collect what nobody needs and return what is left of unfinished work."""
-    environ = {**os.environ, "INSTALLML_HOME": str(home), "INSTALLML_CONFIG": os.devnull}
+    environ = {**os.environ, "INSTALLML_POLICY": UNSIGNED, "INSTALLML_HOME": str(home), "INSTALLML_CONFIG": os.devnull}
     subprocess.run([sys.executable, "-m", "installml", "cache", "gc"], env=environ, check=True, capture_output=True)
     return [path.name for path in (home / "ingest").iterdir()]
 

@@ -36,6 +36,7 @@ from tests.services.certificates import TLS, issue, make_ca
 from tests.services.servers import GUARDED, SERVERS
 from tests.services.tokens import TokenAuth, User
 from tests.services.tools import need, tool
+from tests.unsigned import UNSIGNED
 
 pytestmark = pytest.mark.integration
 
@@ -145,7 +146,9 @@ class Machine:
 
     def session(self, store: str = "store") -> Session:
         """Return collaborators with one of this user's stores."""
-        return config.load({"home": str(self.home / store)}, self.environ, folder=self.home).session()
+        return config.load(
+            {"home": str(self.home / store), "policy": UNSIGNED}, self.environ, folder=self.home
+        ).session()
 
     def login(self) -> None:
         """Log in where that is needed."""

@@ -21,6 +21,7 @@ from installml.transfer import copy
 from tests.services.certificates import TLS, issue, make_ca
 from tests.services.proxies import HOST, http_proxy, socks_proxy
 from tests.unit.registry.serving import name_everything
+from tests.unsigned import UNSIGNED
 
 PACKAGE = package_bytes({"model.bin": bytes(range(256)) * (5 << 12)})
 NAMED = "registry.example"
@@ -42,7 +43,12 @@ def settings(tmp_path: Path, environ: Mapping[str, str], text: str = "", **flags
     """Return a client made as the command line makes it: from variables and a configuration file."""
     file = tmp_path / "config.toml"
     file.write_text(text)
-    base = {"HOME": str(tmp_path), "INSTALLML_HOME": str(tmp_path / "home"), "INSTALLML_CONFIG": str(file)}
+    base = {
+        "HOME": str(tmp_path),
+        "INSTALLML_POLICY": UNSIGNED,
+        "INSTALLML_HOME": str(tmp_path / "home"),
+        "INSTALLML_CONFIG": str(file),
+    }
     loaded = load(flags, {**base, **environ}, folder=tmp_path)
     return HttpClient(loaded.network(), loaded.host_settings)
 

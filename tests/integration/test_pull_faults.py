@@ -20,6 +20,7 @@ from installml.registry_server.passwords import hash_password
 from installml.spec.descriptor import Descriptor
 from installml.testing import faults as f
 from installml.transfer.download import Tuning
+from tests.unsigned import UNSIGNED
 
 WEIGHTS = random.Random(9).randbytes(20 * 2**20 + 4321)
 BLOB = Descriptor.of(WEIGHTS, "application/octet-stream")
@@ -42,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def session_at(home: Path) -> Session:
     """A session whose downloads come in parts of 4 MiB."""
-    session = load({"home": str(home)}, {"HOME": str(home)}, folder=home.parent).session()
+    session = load({"home": str(home), "policy": UNSIGNED}, {"HOME": str(home)}, folder=home.parent).session()
     return replace(session, part_size=4 << 20, tuning=Tuning(stall=0.5))
 
 

@@ -18,6 +18,7 @@ from installml.events import BlobProgress, Event, Phase
 from installml.registry.errors import ConnectionLost, RegistryError, ServerFailed, TooLarge, Unauthorized
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.faults import Fault, Faults, Reset, Rule, Status
+from tests.unsigned import UNSIGNED
 
 MIB = 1 << 20
 SIZE = 17 * MIB
@@ -35,7 +36,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def session_at(folder: Path, hear: Callable[[Event], None] = lambda _: None) -> Session:
-    settings = load({"home": str(folder / "home")}, {"HOME": str(folder)}, folder=folder)
+    settings = load({"home": str(folder / "home"), "policy": UNSIGNED}, {"HOME": str(folder)}, folder=folder)
     return settings.session(on_event=hear)
 
 

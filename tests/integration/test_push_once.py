@@ -18,6 +18,7 @@ from installml.events import BlobDone, BlobProgress, Event, Phase
 from installml.registry.errors import RegistryError, ServerFailed
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.faults import Faults, Reset, Rule, Status
+from tests.unsigned import UNSIGNED
 
 MIB = 1 << 20
 
@@ -39,7 +40,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def session_at(home: Path, heard: list[Event] | None = None) -> Session:
-    settings = load({"home": str(home)}, {"HOME": str(home)}, folder=home.parent)
+    settings = load({"home": str(home), "policy": UNSIGNED}, {"HOME": str(home)}, folder=home.parent)
     return settings.session(on_event=heard.append) if heard is not None else settings.session()
 
 
@@ -148,7 +149,11 @@ def test_what_is_in_the_registry_already_is_not_sent_by_a_slow_link(tmp_path: Pa
     with start() as registry:
         push(model, tag=f"{registry.address}/acme/w:1.0.0", session=session_at(tmp_path / "home"))
         before = sent(registry)
-        settings = load({"home": str(tmp_path / "new"), "limit_rate": "4MiB"}, {"HOME": str(tmp_path)}, folder=tmp_path)
+        settings = load(
+            {"home": str(tmp_path / "new"), "limit_rate": "4MiB", "policy": UNSIGNED},
+            {"HOME": str(tmp_path)},
+            folder=tmp_path,
+        )
         again = push(model, tag=f"{registry.address}/acme/w:1.0.0", session=settings.session())
     assert again.blobs == {"exists": 1}
     assert sent(registry) - before < 20 * MIB
@@ -185,7 +190,7 @@ def test_a_file_that_changes_while_it_goes_up_ends_the_push(tmp_path: Path, mode
             with (model / "weights-0.bin").open("r+b") as file:
                 file.write(b"other bytes")
 
-    settings = load({"home": str(tmp_path / "home")}, {"HOME": str(tmp_path)}, folder=tmp_path)
+    settings = load({"home": str(tmp_path / "home"), "policy": UNSIGNED}, {"HOME": str(tmp_path)}, folder=tmp_path)
     with start() as registry:
         with pytest.raises(SourceChanged, match=r"weights-0\.bin"):
             push(model, tag=f"{registry.address}/acme/w:1.0.0", session=settings.session(on_event=meddle))

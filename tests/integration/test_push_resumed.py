@@ -27,6 +27,7 @@ from installml.registry.repository import Registry
 from installml.spec.descriptor import Descriptor
 from installml.testing import start
 from tests.services.servers import SERVERS
+from tests.unsigned import UNSIGNED
 
 pytestmark = pytest.mark.integration
 
@@ -125,7 +126,12 @@ class Bench:
         self.reference = f"{wire.address}/acme/w:1.0.0"
 
     def command(self, *words: str | Path) -> subprocess.Popen[bytes]:
-        environ = {**os.environ, "INSTALLML_HOME": str(self.home), "HOME": str(self.folder)}
+        environ = {
+            **os.environ,
+            "INSTALLML_POLICY": UNSIGNED,
+            "INSTALLML_HOME": str(self.home),
+            "HOME": str(self.folder),
+        }
         program = [sys.executable, "-m", "installml", *map(str, words), "--format", "json", "--quiet"]
         return subprocess.Popen(program, env=environ, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

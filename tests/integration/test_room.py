@@ -27,6 +27,7 @@ from installml.registry_server import RunningRegistry, start
 from installml.spec.descriptor import Descriptor
 from installml.testing import faults as f
 from tests.integration.disks import MIB, Mount, attempt, fill
+from tests.unsigned import UNSIGNED
 
 WEIGHTS = random.Random(31).randbytes(12 * MIB + 4321)
 BLOB = Descriptor.of(WEIGHTS, "application/octet-stream")
@@ -56,7 +57,7 @@ def registry(folder: Path) -> Iterator[RunningRegistry]:
 
 def session_at(home: Path, on_event: Listener = ignore, see: Callable[[Path], Machine] = probe) -> Session:
     """A session whose downloads come in parts of 1 MiB, one after the other."""
-    settings = load({"home": str(home)}, {"HOME": str(home)}, folder=home.parent)
+    settings = load({"home": str(home), "policy": UNSIGNED}, {"HOME": str(home)}, folder=home.parent)
     return replace(settings.session(on_event=on_event), part_size=MIB, jobs=1, probe=see)
 
 

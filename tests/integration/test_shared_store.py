@@ -25,6 +25,7 @@ from installml.spec.descriptor import Descriptor
 from installml.spec.extents import Extent
 from installml.store.disk import DiskStore
 from tests.integration.disks import MIB, Mount, attempt
+from tests.unsigned import UNSIGNED
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as other users and to mount")
 
@@ -84,7 +85,7 @@ def folder() -> Iterator[Path]:
 
 
 def session_at(home: Path) -> Session:
-    return load({"home": str(home)}, {"HOME": str(home)}, folder=home.parent).session()
+    return load({"home": str(home), "policy": UNSIGNED}, {"HOME": str(home)}, folder=home.parent).session()
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

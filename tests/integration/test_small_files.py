@@ -16,6 +16,7 @@ from installml.config import load
 from installml.registry.repository import Repository
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.faults import Faults, Rule, Status
+from tests.unsigned import UNSIGNED
 
 FILES, SIZE = 100, 4096
 OWN = 4  # config, runtime, hardware, recipe: what a package has besides its files
@@ -38,7 +39,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def session_at(home: Path) -> Session:
-    return load({"home": str(home)}, {"HOME": str(home)}, folder=home.parent).session()
+    return load({"home": str(home), "policy": UNSIGNED}, {"HOME": str(home)}, folder=home.parent).session()
 
 
 def asked(registry: RunningRegistry) -> Counter[str]:

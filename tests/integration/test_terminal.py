@@ -24,6 +24,7 @@ import installml
 from installml.registry_server import RunningRegistry, start
 from installml.registry_server.faults import Faults, Rule, Stall
 from tests.unit.registry_server.kit import until
+from tests.unsigned import UNSIGNED
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -55,6 +56,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
+        "INSTALLML_POLICY": UNSIGNED,
         "INSTALLML_HOME": str(home / "store"),
         "PYTHONPATH": str(Path(installml.__file__).parent.parent),
         "TERM": "xterm-256color",

@@ -32,6 +32,7 @@ from installml.spec.descriptor import Descriptor
 from installml.store.recovery import settle
 from installml.testing import faults as f
 from tests.integration.disks import Mount, attempt
+from tests.unsigned import UNSIGNED
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
@@ -74,7 +75,9 @@ def begin(pushed: Path, tmp_path: Path) -> Iterator[Begin]:
 
 def session_at(home: Path, *trusted: ChunkIndex, on_event: Listener = ignore) -> Session:
     """A session that trusts these indexes, and whose downloads come in parts of 1 MiB, one after the other."""
-    session = load({"home": str(home)}, {"HOME": str(home)}, folder=home.parent).session(on_event=on_event)
+    session = load({"home": str(home), "policy": UNSIGNED}, {"HOME": str(home)}, folder=home.parent).session(
+        on_event=on_event
+    )
     digests = {Digest.of(index.to_bytes()) for index in trusted}
     return replace(session, part_size=MIB, jobs=1, trusted_indexes=lambda manifest: digests)
 

@@ -20,6 +20,7 @@ from installml.digest import Digest
 from installml.registry_server import start
 from tests.interop.table import REGISTRIES
 from tests.services import tools
+from tests.unsigned import UNSIGNED
 
 __all__ = [
     "FILES",
@@ -85,7 +86,9 @@ def runnable(folder: Path | str) -> set[str]:
 
 def session_at(folder: Path) -> Session:
     """Return collaborators with a store in ``folder`` that know nothing of whoever runs the tests."""
-    return config.load({"home": str(folder / "store")}, {"HOME": str(folder)}, folder=folder).session()
+    return config.load(
+        {"home": str(folder / "store"), "policy": UNSIGNED}, {"HOME": str(folder)}, folder=folder
+    ).session()
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,10 +81,12 @@ class PullResult(PushResult):
     Attributes:
         seeded: Bytes that this machine had in other files.
         partial: What of it is here now where files were left out; null when it is whole.
+        signers: Who vouches for it.
     """
 
     seeded: int = 0
     partial: PartialFiles | None = None
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from ..context import Cli
-from ..options import AllowUnsignedOpt, CheckpointOpt, DryRunOpt, InstalledArg, OnlyOpt, RefArg, RuntimeOpt
+from ..options import (
+    AllowDowngradeOpt,
+    AllowUnsignedOpt,
+    CheckpointOpt,
+    DryRunOpt,
+    InstalledArg,
+    OnlyOpt,
+    RefArg,
+    RuntimeOpt,
+)
 
 __all__ = ["install", "uninstall"]
 
@@ -16,6 +25,7 @@ def install(
     checkpoint: CheckpointOpt = None,
     runtime: RuntimeOpt = True,
     allow_unsigned: AllowUnsignedOpt = False,
+    allow_downgrade: AllowDowngradeOpt = False,
     dry_run: DryRunOpt = False,
 ) -> None:
     """Install a model, all or nothing, so that it can be served."""
@@ -28,6 +38,7 @@ def install(
             checkpoint=checkpoint,
             runtime=runtime,
             allow_unsigned=allow_unsigned,
+            allow_downgrade=allow_downgrade,
             dry_run=dry_run,
             session=session,
         )

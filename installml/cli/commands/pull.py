@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..context import Cli
-from ..options import AllowUnsignedOpt, CheckpointOpt, DetachOpt, OnlyOpt, RefArg
+from ..options import AllowDowngradeOpt, AllowUnsignedOpt, CheckpointOpt, DetachOpt, OnlyOpt, RefArg
 
 if TYPE_CHECKING:
     from ...api.results import Transfer
@@ -20,6 +20,7 @@ def pull(
     only: OnlyOpt = None,
     checkpoint: CheckpointOpt = None,
     allow_unsigned: AllowUnsignedOpt = False,
+    allow_downgrade: AllowDowngradeOpt = False,
     detach: DetachOpt = False,
 ) -> None:
     """Fetch a package into the local store."""
@@ -30,7 +31,14 @@ def pull(
         return
 
     with cli.session() as session:
-        result = run(reference, only=only or (), checkpoint=checkpoint, allow_unsigned=allow_unsigned, session=session)
+        result = run(
+            reference,
+            only=only or (),
+            checkpoint=checkpoint,
+            allow_unsigned=allow_unsigned,
+            allow_downgrade=allow_downgrade,
+            session=session,
+        )
     cli.show(result)
 
 

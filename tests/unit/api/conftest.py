@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,15 @@ def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
 
 
 @pytest.fixture
-def open_session(tmp_path: Path) -> Callable[..., Session]:
-    """Return a function that makes a session; ``home`` names its folder, flags and parts of it may be given."""
+def open_session(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Session]:
+    """Return a function that makes a session; ``home`` names its folder, flags and parts of it may be given.
 
-    def open_(home: str = "home", **parts: Any) -> Session:
-        return make_session(tmp_path / home, tmp_path / "user", **parts)
+    It looks at signatures where the test is marked ``signatures``.
+    """
+    policy = {"policy": ""} if request.node.get_closest_marker("signatures") else {}
+
+    def open_(home: str = "home", *, flags: Mapping[str, Any] | None = None, **parts: Any) -> Session:
+        return make_session(tmp_path / home, tmp_path / "user", flags={**policy, **(flags or {})}, **parts)
 
     return open_
 

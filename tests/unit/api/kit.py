@@ -17,6 +17,7 @@ from installml.events import Event, Notice
 from installml.registry.http import HttpClient
 from installml.registry.repository import Registry
 from installml.registry_server import RequestRecord, RunningRegistry
+from tests.unsigned import UNSIGNED
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 RECIPE = """\
@@ -31,10 +32,13 @@ def make_session(
     home: Path, user: Path, *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None,
     **parts: Any,
 ) -> Session:  # fmt: skip
-    """Return a session on ``home`` whose waits between attempts take no time."""
+    """Return a session on ``home`` whose waits between attempts take no time, and that looks at no signatures.
+
+    ``flags={"policy": ""}`` gives one that does.
+    """
     user.mkdir(exist_ok=True)
     around = {"HOME": str(user), "PATH": os.environ["PATH"], **(environ or {})}
-    settings = load({"home": str(home), **(flags or {})}, around, folder=user)
+    settings = load({"home": str(home), "policy": UNSIGNED, **(flags or {})}, around, folder=user)
     client = HttpClient(settings.network(), settings.host_settings, sleep=lambda seconds: None)
     session = settings.session()
     parts.setdefault("open_registry_as", lambda host, source: Registry(host, client, source))

@@ -32,6 +32,8 @@ from installml.store.verified import read_manifest, read_verified
 from installml.trust.statement import ML_BOM, SCAN
 from tests.unit.api.kit import Asked
 
+pytestmark = pytest.mark.signatures
+
 EVALUATION = "https://example.com/evaluation/v1"
 
 

@@ -16,6 +16,7 @@ from installml.registry.errors import ConnectionLost
 from installml.registry_server import start
 from installml.registry_server.faults import Fault, Faults, Reset, Rule, Truncate
 from installml.transfer.download import Tuning
+from tests.unsigned import UNSIGNED
 
 REFERENCE = "{}/acme/weights:1.0.0"
 
@@ -30,7 +31,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def session_at(home: Path) -> Session:
-    return load({"home": str(home)}, {"HOME": str(home)}, folder=home.parent).session()
+    return load({"home": str(home), "policy": UNSIGNED}, {"HOME": str(home)}, folder=home.parent).session()
 
 
 @pytest.mark.parametrize("fault", [Truncate(1 << 20), Reset(1 << 20)], ids=["cut", "reset"])

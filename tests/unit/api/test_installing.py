@@ -23,7 +23,8 @@ from installml.spec.descriptor import Descriptor
 from installml.spec.manifest import Manifest
 from installml.spec.media import IMAGE_MANIFEST, MODEL_CONFIG, MODEL_MANIFEST
 from installml.testing import small_package
-from tests.unit.api.kit import snapshot
+from installml.trust.errors import Unsigned
+from tests.unit.api.kit import Asked, snapshot
 
 
 @pytest.fixture
@@ -74,11 +75,28 @@ def test_a_damaged_tree_is_made_anew(there: str, session: Session) -> None:
     assert snapshot(tree) == expected
 
 
+@pytest.mark.signatures
 def test_who_accepts_no_signature_is_on_record(there: str, session: Session) -> None:
-    install(there, session=session)
-    assert not find_installed(there, session).allow_unsigned
-    install(there, allow_unsigned=True, session=session)
+    result = install(there, allow_unsigned=True, session=session)
     assert find_installed(there, session).allow_unsigned
+    assert "not verified" in result.notices[0]
+
+
+@pytest.mark.signatures
+def test_what_nobody_signed_is_refused_before_any_of_it_is_asked_for(
+    there: str, registry: RunningRegistry, session: Session
+) -> None:
+    with Asked(registry) as asked, pytest.raises(Unsigned):
+        install(there, session=session)
+    assert not [each.path for each in asked.requests if "/blobs/" in each.path]
+    assert not list(session.store.refs())
+
+
+@pytest.mark.signatures
+def test_what_was_built_here_needs_nobodys_word(registry: RunningRegistry, model: Path, session: Session) -> None:
+    reference = f"{registry.address}/acme/own:1.0.0"
+    push(model, tag=reference, session=session)
+    assert install(reference, session=session).notices == ("built on this machine",)
 
 
 @pytest.mark.parametrize("version", ["version one", "../../../etc", "", "-1", "x" * 200])

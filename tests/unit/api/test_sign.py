@@ -42,6 +42,8 @@ from installml.trust.simple import classic_tag
 from installml.trust.statement import COSIGN_SIGN, ML_BOM, OMS, PROVENANCE, SCAN
 from tests.unit.api.kit import Asked, Heard
 
+pytestmark = pytest.mark.signatures
+
 NOW = 1_790_000_000
 LARGE = {"weights.bin": bytes(range(256)) * (9 << 12), "notes.txt": b"nothing"}  # 9 MiB: it has a chunk index
 

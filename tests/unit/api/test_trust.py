@@ -29,6 +29,8 @@ from installml.trust.policy import Place
 from installml.trust.rotation import Rotation, rotation_bytes
 from installml.trust.statement import COSIGN_SIGN, SCAN, Statement, Subject
 
+pytestmark = pytest.mark.signatures
+
 ISSUER = "https://accounts.example.com"
 PRINT = "sha256:" + "a" * 64
 ALICE, MALLORY = PrivateKey.generate(), PrivateKey.generate()

@@ -31,6 +31,8 @@ from installml.trust.evidence import KeySigner
 from installml.trust.verdict import Outcome
 from tests.unit.api.kit import Asked
 
+pytestmark = pytest.mark.signatures
+
 LARGE = {"weights.bin": bytes(range(256)) * (9 << 12)}  # 9 MiB: it has a chunk index
 
 

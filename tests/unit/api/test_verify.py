@@ -29,6 +29,8 @@ from installml.transfer import copy
 from installml.trust.errors import EvidenceInvalid, Unsigned
 from tests.unit.api.kit import Asked
 
+pytestmark = pytest.mark.signatures
+
 NOW = 1_790_000_000
 FILES = {"weights.bin": bytes(range(256)) * 64, "notes.txt": b"nothing", "part/more.bin": b"more"}
 

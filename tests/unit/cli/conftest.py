@@ -15,6 +15,7 @@ import pytest
 import installml
 from installml.cli.main import main
 from installml.registry_server import RunningRegistry, start
+from tests.unsigned import UNSIGNED
 
 RECIPE = """\
 name: acme/sentiment
@@ -42,14 +43,19 @@ class Outcome:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty home; nothing of the person who runs the tests is read."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """Return an empty home; nothing of the person who runs the tests is read.
+
+    Signatures are looked at where the test is marked ``signatures``.
+    """
     for name in list(os.environ):
         if name.startswith(("INSTALLML_", "XDG_")) or name in {"NO_COLOR", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE"}:
             monkeypatch.delenv(name)
     (tmp_path / "user").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("INSTALLML_HOME", str(tmp_path / "home"))
+    if not request.node.get_closest_marker("signatures"):
+        monkeypatch.setenv("INSTALLML_POLICY", UNSIGNED)
     monkeypatch.setenv("PYTHONPATH", str(Path(installml.__file__).parent.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"

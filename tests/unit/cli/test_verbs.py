@@ -95,7 +95,7 @@ def test_an_installed_model_has_its_files_and_the_honest_line(run: Run, pushed: 
     path = Path(next(line.split(maxsplit=1)[1] for line in done.out.splitlines() if line.startswith("path")))
     assert (path / "README.md").read_text() == "# sentiment\n"
     lines = done.out.splitlines()
-    assert lines[-2].startswith("not verified: ")
+    assert lines[-2] == "built on this machine"
     assert lines[-1] == "next: installml serve acme/sentiment"
 
 

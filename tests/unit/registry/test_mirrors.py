@@ -31,6 +31,7 @@ from installml.testing import MemoryStore, RunningRegistry, package_bytes, start
 from installml.testing.quirky import quirky
 from installml.transfer import copy
 from tests.unit.registry.serving import Time
+from tests.unsigned import UNSIGNED
 
 NAME = "acme/sentiment"
 WEIGHTS = bytes(range(256)) * (3 << 12)
@@ -273,7 +274,12 @@ def test_what_is_no_mirror_is_refused_without_repeating_it(text: str, tmp_path: 
 def configured(tmp_path: Path, text: str) -> dict[str, str]:
     file = tmp_path / "config.toml"
     file.write_text(text)
-    return {"HOME": str(tmp_path), "INSTALLML_HOME": str(tmp_path / "home"), "INSTALLML_CONFIG": str(file)}
+    return {
+        "HOME": str(tmp_path),
+        "INSTALLML_POLICY": UNSIGNED,
+        "INSTALLML_HOME": str(tmp_path / "home"),
+        "INSTALLML_CONFIG": str(file),
+    }
 
 
 def test_the_mirrors_of_the_configuration_are_used_by_a_session(ground: Ground, tmp_path: Path) -> None:
