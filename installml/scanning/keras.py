@@ -75,7 +75,7 @@ _HOME = re.compile(rf"{_PACKAGES}(?:\.api|\.src|\._tf_keras\.keras)?(?:\.{_PLACE
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9_]*")
 #: Names that serialization_lib itself resolves: values, not classes.
 _VALUES = frozenset(("__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__", "__typespec__"))
-_CANDIDATE = re.compile(rb'\{[ \t\r\n]{0,64}"[ -~]{1,80}?"[ \t\r\n]{0,16}:')
+_CANDIDATE = re.compile(rb'\{(?=[ \t\r\n"])')
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -190,7 +190,7 @@ def _check_heaps(text: bytes, start: int) -> None:
 
 def _json_at(content: Content, offset: int, visit: Visit) -> tuple[bool, int]:
     """Read the JSON text at an offset; return whether it is a configuration, and where it ends."""
-    for size in (64 << 10, 2 << 20, _MAX_CONFIG):
+    for size in (256, 64 << 10, 2 << 20, _MAX_CONFIG):
         data = content.read_at(offset, size)
         end = _CONTROL.search(data)
         whole = end is not None or len(data) < size
