@@ -29,7 +29,7 @@ from ..errors import StoreUnusable, TrustError, UsageError
 from ..reference import Reference, check_tag
 from ..trust.errors import SignerChanged
 from ..trust.keys import MAX_KEY, PublicKey
-from ..trust.pins import Mark, Memory, Pin, parse_pin
+from ..trust.pins import Mark, Memory, Pin, lineage, parse_pin
 from ..trust.policy import DEFAULT_POLICY, Place, Policy
 from ..trust.policy_document import MAX_POLICY, parse_policy
 from ..trust.verdict import Verdict, words
@@ -152,7 +152,7 @@ class TrustFolder:
         if _write_first(path, pin.to_bytes()):
             return
         found = self._pin(path.parent)
-        if found is not None and set(found.signers) != set(pin.signers):
+        if found is not None and set(map(lineage, found.signers)) != set(map(lineage, pin.signers)):
             raise SignerChanged(
                 f"{place} is pinned to {words(found.signers)} since a moment ago, not to {words(pin.signers)}",
                 hint=f"Two answers were given at once. See who is pinned with: installml trust list {place}",

@@ -13,6 +13,7 @@ Rules, in the order in which they are asked. The first that is not met ends the 
    claims and vouches for the digest only.
 5. **Who may not have changed**: a signer that the lock names, or that is pinned for the repository, must be among those
    who signed. Another one, or none where there was one, is refused at any level: only ``trust rotate`` helps.
+   Another tag of the same workflow is the same signer (``pins.lineage``).
 6. **Who is enough**: as many of the policy's signers as its threshold says, each counted once; or somebody pinned,
    where the rule permits pins. A person may be asked about anybody else where the rule permits it; nobody else may.
 7. **Not back**: the newest signature that counts is not older than the one seen under this tag before.
@@ -142,26 +143,46 @@ class _Decision:
 
     def _check_unchanged(self) -> None:
         if locked := self.request.locked:
-            self._check_present(locked, "lock", refusals.not_locked(self.request, locked))
+            present = locked.intersection(self._signers)
+            self._check_present("lock", locked, present, refusals.not_locked(self.request, locked))
         if pinned := self.memory.pinned:
             changed = self._vouching and refusals.not_pinned(self.request, pinned, self._vouching)
-            self._check_present(pinned, "pin", changed or refusals.gone(self.request, pinned))
+            self._check_present("pin", pinned, self._pinned, changed or refusals.gone(self.request, pinned))
         elif self.memory.was_signed and not self._vouching and not self._faults(self._known()):
             self._note("pin", False, "packages of this repository were signed before")
             raise _Refused(refusals.gone(self.request, ()), always=True)
 
-    def _check_present(self, wanted: frozenset[Signer], where: str, changed: TrustError) -> None:
-        present = wanted.intersection(self._vouching)
+    def _check_present(
+        self, where: str, wanted: frozenset[Signer], there: frozenset[Signer], changed: TrustError
+    ) -> None:
+        """Return when one of those who are wanted has signed.
+
+        Args:
+            where: What names them.
+            wanted: Whom it names.
+            there: Who of those who signed, in whatever way, is meant by it.
+            changed: The refusal when none of them has.
+        """
+        present = there.intersection(self._vouching)
         self._note(where, bool(present), f"the {where} names {words(wanted)}")
         if present:
             return
-        if faults := self._faults(wanted):  # the right signer, and a signature that does not count
+        if faults := self._faults(there):  # the right signer, and a signature that does not count
             raise _Refused(refusals.faulty(self.request, faults))
         raise _Refused(changed, always=True)
 
+    @property
+    def _signers(self) -> frozenset[Signer]:
+        """Whoever has signed, in a way that counts or not."""
+        return frozenset(each.signed.signer for each in self.judged)
+
+    @property
+    def _pinned(self) -> frozenset[Signer]:
+        """Those of them who are pinned."""
+        return frozenset(signer for signer in self._signers if self.memory.is_pinned(signer))
+
     def _known(self) -> list[Signer]:
-        signers = [each.signed.signer for each in self.judged]
-        return [signer for signer in signers if any(entry.pattern.matches(signer) for entry in self.rule.signers)]
+        return [signer for signer in self._signers if any(entry.pattern.matches(signer) for entry in self.rule.signers)]
 
     # Rule 6
 
@@ -170,7 +191,7 @@ class _Decision:
         if not self._vouching:
             raise _Refused(self._nobody())
         met = matched(self.rule.signers, self._vouching)
-        pinned = self._among(self.memory.pinned) if self.rule.first_use is FirstUse.ASK else ()
+        pinned = self._among(self._pinned) if self.rule.first_use is FirstUse.ASK else ()
         accepted = self._among(self.request.accepted) if self._may_ask else ()
         counted = tuple(dict.fromkeys((*self._among(self._known()), *pinned, *accepted)))
         if self.rule.signers:

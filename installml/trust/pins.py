@@ -18,9 +18,10 @@ from .errors import EvidenceInvalid
 from .evidence import IdentitySigner, KeySigner, Signer
 from .policy_document import parse_fingerprint
 
-__all__ = ["Mark", "Memory", "Pin", "parse_pin", "signer_json", "signer_of"]
+__all__ = ["Mark", "Memory", "Pin", "lineage", "parse_pin", "signer_json", "signer_of"]
 
 _MOST_SIGNERS = 100
+_AT_TAG = "@refs/tags/"
 _PRINTABLE = r"[^\x00-\x1f\x7f]{1,2048}"
 
 
@@ -76,10 +77,27 @@ class Memory:
         """Whoever is pinned."""
         return frozenset(self.pin.signers if self.pin else ())
 
+    def is_pinned(self, signer: Signer) -> bool:
+        """Return whether ``signer`` is one of those pinned, or their next release (``lineage``)."""
+        return lineage(signer) in map(lineage, self.pinned)
+
     @property
     def was_signed(self) -> bool:
         """Whether a package without a signature that counts would be a step back."""
         return self.signed_before or self.pin is not None or self.mark is not None
+
+
+def lineage(signer: Signer) -> Signer:
+    """Return what of a signer stays the same from release to release.
+
+    A workflow of GitHub or GitLab that runs for a tag has the tag in its identity: ``.../release.yml@refs/tags/v1``
+    (Fulcio, "OIDC usage": the SAN is ``job_workflow_ref``). Another tag of the same workflow is the same signer, or
+    every release would look like an attack. Another branch is not: whoever may push one can change the workflow there.
+    """
+    if not isinstance(signer, IdentitySigner):
+        return signer
+    workflow, at, tag = signer.identity.partition(_AT_TAG)
+    return IdentitySigner(f"{workflow}{at}*", signer.issuer) if at and tag else signer  # no tag of git has a star
 
 
 def signer_json(signer: Signer) -> dict[str, str]:

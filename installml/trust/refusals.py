@@ -19,8 +19,9 @@ from .errors import (
     ThresholdMissed,
     Unsigned,
 )
-from .evidence import KeySigner, Signer, Unproved, UnprovedKind
+from .evidence import IdentitySigner, KeySigner, Signer, Unproved, UnprovedKind
 from .judging import Fault, Judged
+from .pins import lineage
 from .policy import Rule, Trusted
 from .verdict import Request, shown, signer_words, words
 
@@ -51,6 +52,10 @@ def command(verb: str, name: str, signer: Signer) -> str:
         return shlex.join([*line, "--key", signer.fingerprint])
     if not (signer.identity + signer.issuer).isprintable():  # nothing that a person should copy
         return f"{shlex.join(line)} --identity IDENTITY --issuer URL"
+    releases = lineage(signer)
+    if verb == "add" and isinstance(releases, IdentitySigner) and releases != signer and "*" not in signer.identity:
+        glob = f"{releases.identity}*"  # any tag: the exact identity would be that of one release only
+        return shlex.join([*line, "--identity-glob", glob, "--issuer", signer.issuer])
     return shlex.join([*line, "--identity", signer.identity, "--issuer", signer.issuer])
 
 

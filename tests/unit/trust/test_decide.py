@@ -129,6 +129,37 @@ def test_no_question_is_asked_whose_answer_could_not_help() -> None:
     assert (verdict.outcome, verdict.reference) == (Outcome.REFUSED, "attestation-missing")
 
 
+@pytest.mark.parametrize(
+    ("identity", "reason"),
+    [
+        ("https://github.com/acme/models/.github/workflows/release.yml@refs/tags/v1", ""),
+        ("https://github.com/acme/models/.github/workflows/release.yml@refs/tags/v2", ""),
+        ("https://github.com/acme/models/.github/workflows/release.yml@refs/heads/main", "signer-changed"),
+        ("https://github.com/acme/models/.github/workflows/other.yml@refs/tags/v2", "signer-changed"),
+        ("https://github.com/acme/evil/.github/workflows/release.yml@refs/tags/v2", "signer-changed"),
+        ("https://github.com/acme/models/.github/workflows/release.yml@refs/tags/", "signer-changed"),
+    ],
+)
+def test_another_tag_of_the_pinned_workflow_is_the_same_signer(identity: str, reason: str) -> None:
+    memory = Memory(Pin((RELEASE,)))
+    assert decided(evidence(signature(IdentitySigner(identity, ISSUER))), memory=memory).reference == reason
+    other_issuer = IdentitySigner(identity, "https://other.example")
+    assert decided(evidence(signature(other_issuer)), memory=memory).reference == "signer-changed"
+
+
+def test_a_branch_that_is_pinned_is_that_branch() -> None:
+    main, other = (replace(RELEASE, identity=f"https://x.example/w.yml@refs/heads/{name}") for name in ("main", "x"))
+    assert decided(evidence(signature(main)), memory=Memory(Pin((main,)))).passes
+    assert decided(evidence(signature(other)), memory=Memory(Pin((main,)))).reference == "signer-changed"
+
+
+def test_the_line_that_trusts_a_release_workflow_means_its_next_release_too() -> None:
+    verdict = decided(evidence(signature(RELEASE)))
+    glob = RELEASE.identity.replace("tags/v1", "tags/**")
+    assert f"--identity-glob '{glob}' --issuer {ISSUER}" in verdict.hint
+    assert IdentityLike(glob, ISSUER).matches(replace(RELEASE, identity=glob.replace("**", "models/v2@x")))
+
+
 def test_a_signature_beside_the_pinned_one_does_no_harm() -> None:
     found = evidence(signature(STRANGER), signature(ALICE))
     assert decided(found, memory=Memory(Pin((ALICE,)))).outcome is Outcome.TRUSTED
