@@ -279,7 +279,10 @@ def _names(folder: Path) -> list[str]:
 
 def _touch(path: Path) -> None:
     with disk_errors(path):
-        handle = in_folder(path.parent, lambda: os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
+        try:
+            handle = in_folder(path.parent, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        except FileExistsError:  # perhaps another user's, in a store that several share
+            return
         os.close(handle)
     fsync_folder(path.parent)
 

@@ -93,6 +93,14 @@ def test_a_mark_never_goes_down(folder: TrustFolder) -> None:
     assert folder.memory(REF).mark == Mark(900, NEW)
 
 
+def test_what_another_user_has_written_down_is_not_opened_for_writing(folder: TrustFolder) -> None:
+    folder.remember(accepted(NEW, 900))
+    marks = [pin_file(folder).parent / "@signed", *pin_file(folder).parent.glob("@tags/1.4.0/*")]
+    before = [path.stat().st_ctime_ns for path in marks]
+    folder.remember(accepted(NEW, 900))
+    assert [path.stat().st_ctime_ns for path in marks] == before
+
+
 def test_only_the_highest_mark_is_kept(folder: TrustFolder) -> None:
     for created in (700, 800, 900):
         folder.remember(accepted(NEW, created))
