@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..digest import Digest
-from ..errors import InstallMLError, ReferenceInvalid
+from ..errors import InstallMLError, ReferenceInvalid, TrustError
 from ..events import Phase
 from ..reference import Reference
 from ..signing.proof import Proofs
 from ..spec.package import read_package
 from ..store.installed import Record
 from ..trust.decide import decide
-from ..trust.errors import FilesDiffer
+from ..trust.errors import FilesDiffer, SignerUnknown
 from ..trust.evidence import Evidence, KeySigner, Signed, Unproved
 from ..trust.judging import Fault, Judge
 from ..trust.keys import PublicKey
@@ -24,7 +24,7 @@ from ..trust.oms import SIGNATURE_FILE
 from ..trust.patterns import IdentityIs, KeyIs
 from ..trust.pins import Memory
 from ..trust.policy import FirstUse, Place, Policy, Rule, Trusted
-from ..trust.verdict import Outcome, Request, Step, Verdict, shown, signer_words
+from ..trust.verdict import Outcome, Request, Step, Verdict, shown, signer_words, words
 from .kept import certificates, gather
 from .keys import key_ring
 from .model_folder import HashedFiles, ModelSignature, hash_files, installed_in, read_signature
@@ -55,7 +55,25 @@ class _Terms:
     def decide(self, evidence: Evidence, request: Request, session: Session) -> Verdict:
         """Return the verdict; nobody is asked and nothing is written down."""
         memory = Memory() if self.named or not request.reference.registry else session.trusted.memory(request.reference)
-        return decide(evidence, request, self.policy, memory, int(session.clock()))
+        verdict = decide(evidence, request, self.policy, memory, int(session.clock()))
+        if self.named and isinstance(verdict.refusal, SignerUnknown):
+            return _refused(verdict, self._by_somebody_else(verdict))
+        return verdict
+
+    def _by_somebody_else(self, verdict: Verdict) -> SignerUnknown:
+        [named] = verdict.rule.signers
+        return SignerUnknown(
+            f"{verdict.request.name} is signed by {words(verdict.unknown)}, not by {named}",
+            hint="Ask its publisher, by another way than the one that brought the package, which signer is theirs.",
+            subject=str(verdict.request.reference),
+        )
+
+
+def _refused(verdict: Verdict, refusal: TrustError) -> Verdict:
+    """Return a verdict with another refusal at its end."""
+    steps = (step for step in verdict.steps if step.rule != "verdict")
+    last = Step("verdict", False, f"{Outcome.REFUSED}: {refusal.message.partition(chr(10))[0]}")
+    return replace(verdict, outcome=Outcome.REFUSED, steps=(*steps, last), signers=(), refusal=refusal)
 
 
 def verify(
@@ -227,10 +245,7 @@ def _with_files(verdict: Verdict, path: Path, hashed: HashedFiles, differences: 
     steps = (Step("files", not differences, what), *verdict.steps)
     if not differences:
         return replace(verdict, steps=steps)
-    refusal = FilesDiffer(str(path), differences)
-    kept = (step for step in steps if step.rule != "verdict")
-    last = Step("verdict", False, f"{Outcome.REFUSED}: files differ from what was signed")
-    return replace(verdict, outcome=Outcome.REFUSED, steps=(*kept, last), signers=(), refusal=refusal)
+    return _refused(replace(verdict, steps=steps), FilesDiffer(str(path), differences))
 
 
 def _folder_hint(verdict: Verdict, target: str, record: Record | None, terms: _Terms) -> str:
