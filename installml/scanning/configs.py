@@ -250,7 +250,7 @@ def _pair(key: str, value: Any, data: bytes, visit: Visit) -> None:
     else:
         for text in _texts(value):
             if key == "chat_template" or looks_like_template(text):
-                check_template(text, visit, where=f"{key[:60]} at byte {at}")
+                check_template(text, visit, where=f"{key[:60]} at byte {at}", certain=key == "chat_template")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -358,7 +358,7 @@ def _yaml_values(data: bytes, visit: Visit) -> None:
             elif isinstance(key, str) and "template" in key:
                 for text in _texts(value):
                     if key == "chat_template" or looks_like_template(text):
-                        check_template(text, visit, where=key[:60])
+                        check_template(text, visit, where=key[:60], certain=key == "chat_template")
         items = [item for node in level if isinstance(node, list) for item in node]
         level = [one for one in (*(value for _, value in pairs), *items) if isinstance(one, (dict, list))]
 

@@ -22,7 +22,7 @@ __all__ = ["GGUF", "RULES"]
 MAGIC = b"GGUF"
 _MAX_PAIRS, _MAX_TENSORS, _MAX_ITEMS = 100_000, 1_000_000, 50_000_000
 _MAX_KEY, _MAX_RANK, _MAX_NESTING = 65_535, 4, 4
-_MAX_NAME = 64  # GGML_MAX_NAME
+_MAX_NAME = 512  # GGML_MAX_NAME is 64; programs for pictures are built with more
 _MAX_TEXT = 4 << 20
 _STRING, _ARRAY = 8, 9
 #: Metadata value types of fixed size -> bytes
@@ -183,7 +183,8 @@ def _text(read: _Read, key: str) -> None:
         return
     text = read.cursor.text(size, "a metadata text", cap=_MAX_TEXT)
     if "chat_template" in key or looks_like_template(text):
-        check_template(text, read.visit, offset=at, where=f"metadata {key[:80]}")
+        certain = "chat_template" in key
+        check_template(text, read.visit, offset=at, where=f"metadata {key[:80]}", certain=certain)
 
 
 def _array(read: _Read, key: str, depth: int) -> None:

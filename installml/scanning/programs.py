@@ -110,6 +110,9 @@ _NATIVE_NAMES = (
 )
 
 
+_VERSIONED = re.compile(r"\.so(?:\.\d+)+$")
+
+
 def native(head: bytes) -> str:
     """Return what kind of compiled program begins like this; empty for none."""
     if head.startswith(_ELF):
@@ -130,7 +133,7 @@ class _Native:
     name = "native"
 
     def claims(self, head: bytes, name: str) -> bool:
-        return bool(native(head)) or name.endswith(_NATIVE_NAMES) or ".so." in name.rpartition("/")[2]
+        return bool(native(head)) or name.endswith(_NATIVE_NAMES) or bool(_VERSIONED.search(name))
 
     def scan(self, content: Content, visit: Visit) -> None:
         kind = native(content.read_at(0, 4096)) or "by its name"

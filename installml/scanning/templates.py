@@ -158,7 +158,9 @@ class _Templates:
         check_template(cursor.text(content.size, "the template", cap=_MAX_TEMPLATE), visit)
 
 
-def check_template(text: str, visit: Visit, *, offset: int = 0, where: str = "the template") -> None:
+def check_template(
+    text: str, visit: Visit, *, offset: int = 0, where: str = "the template", certain: bool = True
+) -> None:
     """Report what a chat template does that chat templates do not.
 
     Args:
@@ -166,15 +168,23 @@ def check_template(text: str, visit: Visit, *, offset: int = 0, where: str = "th
         visit: Told of it.
         offset: Where the template begins in the file, in bytes.
         where: What it is, for findings in files that hold more than the template.
+        certain: Whether it is Jinja for sure. Other texts have braces too (BibTeX, Go templates); of those only what
+            reaches for internals is reported.
     """
     visit.budget.step(len(text))
-    _check_text(text, visit, offset, where)
+    if certain:
+        _check_text(text, visit, offset, where)
     try:
         statements = list(parse(text))
     except NotATemplate as error:
-        visit.found(UNPARSED, f"{where} {error.reason}", offset + error.offset)
+        if certain:
+            visit.found(UNPARSED, f"{where} {error.reason}", offset + error.offset)
+        elif internals := _DUNDER.search(text):
+            visit.found(ESCAPE, f"{where}: {internals[0]!r}", offset)
         return
     for rule, detail, at in sorted(set(_problems(statements)), key=lambda problem: (problem[2], problem[0].id)):
+        if not certain and rule is not ESCAPE:
+            continue
         visit.found(rule, f"{where}: {detail}", offset + len(text[:at].encode("utf-8", "replace")))
 
 

@@ -40,6 +40,7 @@ MALICIOUS: dict[str, tuple[str, Any, str]] = {
     "a named template": (
         "tokenizer_config.json", {"chat_template": [{"name": "t", "template": "{{ x|attr('y') }}"}]},
         "template-dynamic"),
+    "a prompt that reaches for classes": ("config.json", {"prompt_template": "{{ x.__class__ }}"}, "template-escape"),
     "a template in its own file": ("chat_template.json", {"chat_template": "{% include 'x' %}"}, "template-import"),
     "YAML that calls": ("config.yaml", "a: !!python/object/apply:os.system ['id']\n", "config-python-object"),
     "YAML that makes objects": ("config.yml", "a: !!python/object:x.Y {}\n", "config-python-object"),
@@ -71,6 +72,7 @@ BENIGN: dict[str, tuple[str, Any]] = {
         "model_index.json", {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
                                        "safety_checker": ["stable_diffusion", "SafetyChecker"],
                                        "x": [None, None]}),
+    "other templates": ("config.json", {"prompt_template": "{{ .System }}", "template": "@misc{x, title={{BERT}: a}}"}),
     "a PEFT adapter": ("adapter_config.json", {"auto_mapping": None, "peft_type": "LORA"}),
     "NeMo": (
         "model_config.yaml",
