@@ -20,24 +20,30 @@ from ..trust.simple import SimplePayload
 from ..trust.statement import OMS, Statement
 from .places import Found
 from .session import Session
+from .vouchers import Keyless, Voucher, key_of
 
 __all__ = ["attach", "attach_in_classic_form", "signed"]
 
 
-def signed(statement: Statement, signer: Signer) -> Bundle:
+def signed(statement: Statement, signer: Voucher) -> Bundle:
     """Return a statement in a bundle that ``signer`` has signed.
 
     Args:
         statement: What is said.
         signer: Whoever says it.
+
+    Raises:
+        SigningFailed: Whoever holds the key, or one of the services that sign without one, did not.
     """
+    if isinstance(signer, Keyless):
+        return signer.bundle(statement.to_bytes())
     key = signer.public_key
     envelope = Envelope.signed(statement.to_bytes(), signer.sign)
     # model_signing refuses a signature over files whose hint is not its own way to name a key
     return Bundle(envelope, KeyHint(key.oms_hint if statement.predicate_type == OMS else key.hint))
 
 
-def attach(found: Found, bundle: Bundle, signer: Signer, session: Session) -> Descriptor:
+def attach(found: Found, bundle: Bundle, signer: Voucher, session: Session) -> Descriptor:
     """Let a bundle refer to a package, where it was found and in the local store if that has it as well.
 
     Args:
@@ -53,7 +59,7 @@ def attach(found: Found, bundle: Bundle, signer: Signer, session: Session) -> De
         RegistryError: The registry does not take it.
         StoreError: The package is in the local store only, and that cannot be written.
     """
-    key = signer.public_key
+    key = key_of(signer)
     if not found.remote:
         with session.store.lease():
             return attach_bundle(session.local(found.reference), found.descriptor, bundle, key)[0]

@@ -13,14 +13,14 @@ from typing import Any
 from ..attesting.predicate import MAX_PREDICATE, check_predicate, predicate_type, read_predicate, statement_about
 from ..errors import UsageError
 from ..events import Phase
-from ..signing.signers import Signer
 from ..trust.evidence import Claims, Signed, Unproved
 from .attaching import attach, signed
 from .kept import gather
-from .keys import key_ring, signer_of
+from .keys import key_ring
 from .places import Found, find
 from .results import AttestationInfo, AttestResult
 from .session import AMBIENT, Session
+from .vouchers import Keyless, Login, Voucher, voucher_of
 
 __all__ = ["attach_statement", "attest", "attestations_of"]
 
@@ -31,6 +31,7 @@ def attest(
     predicate: str | Path | Mapping[str, Any],
     type_: str,
     key: str = "",
+    login: Login | None = None,
     session: Session = AMBIENT,
 ) -> AttestResult:
     """Sign a statement about a package and attach it to the package where it is.
@@ -41,6 +42,7 @@ def attest(
         type_: What kind of statement it is: a URI, or ``sbom``, ``spdx``, ``provenance``, ``scan``.
         key: Whose statement it is: name of a key of this machine, a key file, or the URI of a device or service; the
             only key here when left out.
+        login: How somebody shows who they are, to sign as that instead of with a key.
         session: Collaborators; its ``ask`` is asked for the key's passphrase.
 
     Returns:
@@ -56,13 +58,13 @@ def attest(
     said = check_predicate(dict(predicate), "predicate") if isinstance(predicate, Mapping) else _read(Path(predicate))
     session.on_event(Phase("resolving", reference))
     found = find(reference, session)
-    signer = signer_of(key, session)
+    signer = voucher_of(key, login, session)
     session.on_event(Phase("attaching", str(found.reference)))
     return attach_statement(found, kind, said, signer, session)
 
 
 def attach_statement(
-    found: Found, kind: str, predicate: Mapping[str, Any], signer: Signer, session: Session
+    found: Found, kind: str, predicate: Mapping[str, Any], signer: Voucher, session: Session
 ) -> AttestResult:
     """Sign a statement about a package that was found, and attach it there.
 
@@ -85,7 +87,7 @@ def attach_statement(
         digest=found.descriptor.digest,
         place=found.origin,
         type=kind,
-        signer=signer.public_key.fingerprint,
+        signer=str(signer.identity) if isinstance(signer, Keyless) else signer.public_key.fingerprint,
         attestation=carrier.digest,
         size=len(statement.to_bytes()),
     )

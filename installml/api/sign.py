@@ -13,7 +13,6 @@ from ..errors import InstallMLError, IntegrityError, UsageError
 from ..events import Notice, Phase
 from ..reference import LOCAL
 from ..scanning.errors import ScanBlocked
-from ..signing.signers import Signer
 from ..spec.chunks import MAX_CHUNK, ChunkIndex, chunks_digest
 from ..spec.descriptor import Descriptor
 from ..spec.subset import EVERYTHING
@@ -29,7 +28,7 @@ from .attaching import attach, attach_in_classic_form, signed
 from .attest import attach_statement
 from .index import release_of
 from .kept import files_named
-from .keys import key_ring, signer_of
+from .keys import key_ring
 from .places import Found, find
 from .pull import bring
 from .results import SignatureInfo, SignResult
@@ -38,6 +37,7 @@ from .session import AMBIENT, Session
 from .statements import Said, provenance_statement, sbom_statement, scan_statement
 from .subset import part_of, require_here
 from .trusting import index_layers
+from .vouchers import Keyless, Login, Voucher, key_of, name_of, voucher_of
 
 __all__ = ["Wishes", "sign", "sign_found"]
 
@@ -69,6 +69,7 @@ def sign(
     reference: str,
     *,
     key: str = "",
+    login: Login | None = None,
     cosign_classic: str = "auto",
     expires: str = "",
     sbom: bool = False,
@@ -82,6 +83,7 @@ def sign(
         reference: The package: the registry's, else the local store's.
         key: Whose signature it is: name of a key of this machine, a key file, or the URI of a device or service; the
             only key here when left out.
+        login: How somebody shows who they are, to sign as that instead of with a key; logged in public.
         cosign_classic: Whether to sign in cosign's classic form as well: ``auto`` where the registry has no referrers
             API, ``on``, ``off``.
         expires: How long the signature counts, such as ``90d``; for ever when left out.
@@ -95,15 +97,18 @@ def sign(
 
     Raises:
         KeyNotFound: There is no such key, or several to choose from.
+        IdentityMissing: Nobody says who signs.
         NotFound: Nobody has the package.
         ScanBlocked: The scan found something that should not be vouched for; nothing was signed.
         RegistryError: The registry does not take the signatures.
     """
     wishes = Wishes(_classic(cosign_classic), parse_duration(expires) if expires else None, sbom, provenance, scan)
+    if login is not None and wishes.classic == "on":
+        raise UsageError("the classic form is signed with a key", hint="Name one with --key, or leave out the form.")
     session.on_event(Phase("resolving", reference))
     found = find(reference, session)
     found.package()
-    return sign_found(found, signer_of(key, session), wishes, session)
+    return sign_found(found, voucher_of(key, login, session), wishes, session)
 
 
 def _classic(word: str) -> str:
@@ -113,7 +118,7 @@ def _classic(word: str) -> str:
 
 
 def sign_found(
-    found: Found, signer: Signer, wishes: Wishes, session: Session, *, content: Fetcher | None = None
+    found: Found, signer: Voucher, wishes: Wishes, session: Session, *, content: Fetcher | None = None
 ) -> SignResult:
     """Sign a package that was found.
 
@@ -132,7 +137,7 @@ def sign_found(
     carrier = attach(found, signed(vouched, signer), signer, session)
     made = [SignatureInfo(COSIGN_SIGN, "manifest", carrier.digest)]
     made += _over_files(found, signer, claims, session)
-    if _wants_classic(found, wishes, session):
+    if not isinstance(signer, Keyless) and _wants_classic(found, wishes, session):
         carrier = attach_in_classic_form(found, claims, signer, session)
         made.append(SignatureInfo(COSIGN_SIGN, _CLASSIC_FORM, carrier.digest))
     for said in more:
@@ -154,7 +159,7 @@ def _claims(found: Found, chunks: Digest | None, wishes: Wishes, session: Sessio
     )
 
 
-def _over_files(found: Found, signer: Signer, claims: Claims, session: Session) -> list[SignatureInfo]:
+def _over_files(found: Found, signer: Voucher, claims: Claims, session: Session) -> list[SignatureInfo]:
     """Sign the files by the digests that the manifest names; none of them is read."""
     files = files_named(found)
     if not files or any(digest.algorithm != "sha256" for digest in files.values()):
@@ -247,14 +252,16 @@ def _scanned(found: Found, session: Session) -> Said:
     return scan_statement(report, outcome, session)
 
 
-def _result(found: Found, signer: Signer, claims: Claims, made: list[SignatureInfo], session: Session) -> SignResult:
-    fingerprint = signer.public_key.fingerprint
+def _result(found: Found, signer: Voucher, claims: Claims, made: list[SignatureInfo], session: Session) -> SignResult:
+    key = key_of(signer)
+    fingerprint = "" if key is None else key.fingerprint
+    somebody = signer.identity if isinstance(signer, Keyless) else None
     names = {entry.public.fingerprint: entry.label for entry in key_ring(session).entries()}
     return SignResult(
         reference=found.reference,
         digest=found.descriptor.digest,
         place=found.origin,
-        signer=f"key {fingerprint}",
+        signer=name_of(signer),
         key=names.get(fingerprint, ""),
         fingerprint=fingerprint,
         ref=claims.ref,
@@ -263,6 +270,8 @@ def _result(found: Found, signer: Signer, claims: Claims, made: list[SignatureIn
         chunks=claims.chunks,
         files=len(found.package().files),
         signatures=tuple(made),
+        identity=somebody.identity if somebody else "",
+        issuer=somebody.issuer if somebody else "",
     )
 
 

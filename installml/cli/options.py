@@ -50,6 +50,7 @@ __all__ = [
     "HtpasswdOpt",
     "IdentityGlobOpt",
     "IdentityOpt",
+    "IdentityTokenOpt",
     "InputOpt",
     "InsecureOpt",
     "InstalledArg",
@@ -58,6 +59,7 @@ __all__ = [
     "KeyArg",
     "KeyOpt",
     "KeySourceArg",
+    "KeylessOpt",
     "LimitRateOpt",
     "LocalOpt",
     "NameOpt",
@@ -481,6 +483,19 @@ ExpiresOpt = Annotated[
     str,
     typer.Option(
         "--expires", metavar="DURATION", help="How long the signature counts, such as 90d.", show_default=False
+    ),
+]
+KeylessOpt = Annotated[
+    bool,
+    typer.Option("--keyless", help="Sign as yourself or as this CI job, by Sigstore; who that is becomes public."),
+]
+IdentityTokenOpt = Annotated[
+    str,
+    typer.Option(
+        "--identity-token",
+        metavar="FILE",
+        help="Identity token to sign as, with --keyless; - is stdin.",
+        show_default=False,
     ),
 ]
 SbomOpt = Annotated[bool, typer.Option("--sbom", help="Also sign and attach the bill of materials.")]

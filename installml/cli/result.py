@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -420,7 +421,8 @@ def _sign(result: r.SignResult, look: Look) -> Lines:
             "where": result.place,
         }
     )
-    yield f"next: installml verify {reference} --key {result.key or result.fingerprint}"
+    by = f"--identity {shlex.quote(result.identity)} --issuer {shlex.quote(result.issuer)}"
+    yield f"next: installml verify {reference} {by if result.identity else f'--key {result.key or result.fingerprint}'}"
 
 
 def _signed_as(one: r.SignatureInfo) -> str:

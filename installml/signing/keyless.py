@@ -28,6 +28,7 @@ from ..trust.bundle import Bundle, Certificates, parse_bundle
 from ..trust.certificate import read_identity
 from ..trust.dsse import MAX_ENVELOPE
 from ..trust.errors import EvidenceInvalid, SignatureInvalid
+from ..trust.evidence import IdentitySigner
 from .authority import Authority
 from .errors import IdentityMissing, SigningFailed, TrustConfigInvalid
 from .proof import CertificateVerifier, Certified
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
     from sigstore.sign import Signer
     from sigstore.verify import Verifier
 
-__all__ = ["AUDIENCE", "KeylessSigner", "open_verifier", "read_token"]
+__all__ = ["AUDIENCE", "MAX_TOKEN", "KeylessSigner", "open_verifier", "parse_token", "read_token"]
 
 AUDIENCE = "sigstore"
 """For whom an identity token must be made out (Fulcio, "docs/oidc.md")."""
 
-_MOST_TOKEN = 64 << 10
+MAX_TOKEN = 64 << 10
+"""Bytes of an identity token; those of CI jobs have two thousand."""
+_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _MOST_CONFIG = 4 << 20
 _ROOT = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 _CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
@@ -83,10 +86,18 @@ def read_token(path: Path) -> Secret:
         StoreError: It cannot be read.
     """
     with disk_errors(path), path.open("rb") as file:
-        data = file.read(_MOST_TOKEN + 1)
+        return parse_token(file.read(MAX_TOKEN + 1), str(path))
+
+
+def parse_token(data: bytes, origin: str) -> Secret:
+    """Return the identity token that ``data`` is (RFC 7519: three parts in base64url), white space around it aside.
+
+    Raises:
+        IdentityMissing: It is none.
+    """
     token = data.decode("ascii", "replace").strip()
-    if not 0 < len(data) <= _MOST_TOKEN or token.count(".") != 2 or not token.isascii() or " " in token:
-        raise IdentityMissing(f"{path} holds no identity token", subject=str(path))
+    if len(data) > MAX_TOKEN or not _TOKEN.fullmatch(token):
+        raise IdentityMissing(f"{origin} holds no identity token", subject=origin)
     return Secret(token)
 
 
@@ -215,6 +226,12 @@ class KeylessSigner:
                 f"{trust_config} says whom to trust but not who signs (no signingConfig)", subject=str(trust_config)
             )
         self._token, self._browser, self._audience = token, browser, audience
+        self._as: IdentitySigner | None = None
+
+    @property
+    def identity(self) -> IdentitySigner | None:
+        """As whom it signed last: what the certificate says, not the token. None before."""
+        return self._as
 
     def bundle(self, statement: bytes) -> Bundle:
         """Return a statement in an envelope, signed, logged and verified.
@@ -245,6 +262,7 @@ class KeylessSigner:
             raise SigningFailed(f"what the services returned does not verify: {error.message}") from None
         if bundle.envelope.payload != statement:
             raise SigningFailed("something else was signed than the statement")
+        self._as = proved.signer if isinstance(proved.signer, IdentitySigner) else None
         return bundle, proved
 
     @cached_property

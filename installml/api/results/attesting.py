@@ -20,7 +20,7 @@ class AttestResult(Result):
     Attributes:
         place: Where it was attached.
         type: Its predicate type.
-        signer: Fingerprint of the key that signed it.
+        signer: Fingerprint of the key that signed it, or who did.
         attestation: Digest of the manifest that carries it.
         size: Bytes of the statement.
     """

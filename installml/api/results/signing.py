@@ -37,13 +37,15 @@ class SignResult(Result):
         place: Where the signatures were attached.
         signer: Who signed.
         key: Name of the key on this machine; empty when it has none.
-        fingerprint: `sha256:` and the hexadecimal SHA-256 of the public key's DER.
+        fingerprint: `sha256:` and the hexadecimal SHA-256 of the public key's DER; empty where somebody signed without.
         ref: The name that the signature is for; empty for a package that no registry has.
         created: When, ISO 8601 in UTC.
         expires: Until when it counts; empty for ever.
         chunks: What stands for the chunk indexes that are vouched for; null where none are.
         files: Number of files that are covered.
         signatures: Everything that was signed.
+        identity: As whom it was signed without a key of one's own; empty with one.
+        issuer: Who vouched for that.
     """
 
     reference: Reference
@@ -58,6 +60,8 @@ class SignResult(Result):
     chunks: Digest | None
     files: int
     signatures: tuple[SignatureInfo, ...]
+    identity: str = ""
+    issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
