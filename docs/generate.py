@@ -42,7 +42,7 @@ EXIT_CODES = {
     1: "failed: network, registry, nothing there, disk",
     2: "wrong usage: words, references, recipes, settings, files",
     3: "integrity: bytes are not what their digest says, or the store is damaged",
-    4: "trust: nobody vouches for it",
+    4: "trust: nobody vouches for it; `scan` found what its gate blocks",
     5: "the hardware does not fit",
     6: "no version answers the wish",
     7: "the model or its runtime failed; `test` found a difference",
