@@ -9,7 +9,7 @@ from typing import Any
 
 from installml.scanning.imports import Verdict, judge
 
-__all__ = ["DATA", "Blob", "Import", "Items", "Made", "refuse"]
+__all__ = ["DATA", "Blob", "Import", "Items", "Made", "only_called", "refuse"]
 
 
 class _Data:
@@ -44,9 +44,15 @@ class Import:
 
 @dataclass(slots=True, eq=False)
 class Items:
-    """A list, set or dictionary; of dictionaries with words as keys the first entries are known."""
+    """A list, set or dictionary; of dictionaries with words as keys the first entries are known.
+
+    Args:
+        known: Those entries, and all whose key means something to Python.
+        computed: A key comes out of a call and may be any text.
+    """
 
     known: dict[str, Any] = field(default_factory=dict)
+    computed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +91,22 @@ def refuse(callee: Import, arguments: tuple[Any, ...] | None) -> str:
         return ""
     return rule(arguments) if arguments is not None else "its arguments cannot be told"
 
+
+def only_called(thing: Import) -> bool:
+    """Say whether something may be called where its arguments are seen, and handed to nothing that may call it."""
+    return (thing.module, thing.name) in _ONLY_CALLED
+
+
+_ONLY_CALLED = frozenset(
+    (
+        ("builtins", "getattr"),
+        ("__builtin__", "getattr"),
+        ("numpy.core", "_ufunc_reconstruct"),
+        ("numpy._core", "_ufunc_reconstruct"),
+        ("torch.storage", "_load_from_bytes"),
+        ("torch._tensor", "_rebuild_from_type_v2"),
+    )
+)
 
 _Rule = Callable[[tuple[Any, ...]], str]
 
@@ -221,6 +243,9 @@ _RULES: Mapping[tuple[str, str], _Rule] = {
     ("pandas.core.indexes.base", "_new_Index"): _class_first,
     ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
     ("torch.storage", "_load_from_bytes"): _blob,
+    ("accelerate.state", "AcceleratorState"): _no_arguments,
+    ("accelerate.state", "PartialState"): _no_arguments,
+    ("accelerate.utils.dataclasses", "DeepSpeedPlugin"): _no_arguments,
     ("transformers.training_args", "TrainingArguments"): _no_arguments,
     ("transformers.training_args_seq2seq", "Seq2SeqTrainingArguments"): _no_arguments,
 }

@@ -144,7 +144,7 @@ class Part:
     def read_at(self, offset: int, size: int) -> bytes:
         """Return at most ``size`` bytes from ``offset``."""
         size = min(size, self._size - offset)
-        return self._content.read_at(self._offset + offset, size) if size > 0 else b""
+        return self._content.read_at(self._offset + offset, size) if size > 0 and offset >= 0 else b""
 
 
 class Decompressor(Protocol):

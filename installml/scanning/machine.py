@@ -12,11 +12,11 @@ import codecs
 import pickletools
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import Any, Protocol, TypeGuard
 
-from installml.scanning.calls import DATA, Blob, Import, Items, Made
+from installml.scanning.calls import DATA, Blob, Import, Items, Made, only_called
 from installml.scanning.finding import Budget, Content, Exhausted
 from installml.scanning.imports import Verdict, judge
 
@@ -35,6 +35,10 @@ _MAX_BLOBS = 10_000
 #: How bytes begin that look like a pickle or a zip themselves, and how many they must be.
 _NESTED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 _SMALLEST = 8
+#: Classes whose objects CPython takes for a state to update attributes with.
+_DICTIONARIES = frozenset(
+    ("Bunch", "Counter", "DeprecationDict", "OptimizeResult", "OrderedDict", "defaultdict", "dict", "AttributeDict")
+)
 _HIGHEST_PROTOCOL = 5
 
 
@@ -59,6 +63,10 @@ class Watcher(Protocol):
 
     def stated(self, made: Any, key: str, offset: int) -> None:
         """An object would get an attribute whose name means something to Python."""
+        ...
+
+    def handed(self, thing: Import, offset: int) -> None:
+        """Something that is only to be called would be given to something else, which may call it."""
         ...
 
     def extended(self, code: int, offset: int) -> None:
@@ -117,6 +125,7 @@ class Machine:
         self._held_text = 0
         self._stopped = False
         self._branched = False
+        self._watching = False  # something is imported that is only to be called
         self.steps = 0
         self.long_frame: int | None = None
         self.nested: list[Blob] = []
@@ -240,7 +249,14 @@ class Machine:
         if not self._below:
             raise self._broken("a mark is missing")
         values, self._stack = self._stack, self._below.pop()
+        if self._watching:
+            self._check_handed(values)
         return values
+
+    def _check_handed(self, values: Iterable[Any]) -> None:
+        for value in values:
+            if isinstance(value, Import) and only_called(value):
+                self._watcher.handed(value, self._opcode_at)
 
     def _pop_any(self) -> None:
         # _pickle.c, load_pop: with nothing above the mark, the mark itself goes.
@@ -392,18 +408,26 @@ class Machine:
             raise self._broken("it takes a value that was never given")
         values = tuple(self._stack[-count:])
         del self._stack[-count:]
+        if self._watching:
+            self._check_handed(values)
         self._push(values)
 
     def _append(self, values: list[Any]) -> None:
+        if self._watching:
+            self._check_handed(values)
         self._into(self._top(), "appended to")
 
     def _set_items(self, values: list[Any]) -> None:
         target = self._top()
         self._into(target, "given an item")
+        if self._watching:
+            self._check_handed(values)
         if isinstance(target, Items):
             for key, value in zip(values[::2], values[1::2], strict=False):
                 if isinstance(key, str) and (len(target.known) < _KEPT_ITEMS or _special(key)):
                     target.known[key] = value
+                elif isinstance(key, Made) and not _no_text(key):
+                    target.computed = True
 
     def _into(self, target: Any, how: str) -> None:
         if _shared(target):
@@ -425,6 +449,7 @@ class Machine:
         verdict = judge(module, name) if known else Verdict.unknown
         thing = Import(module if known else "", name if known else "", verdict)
         self._watcher.imported(thing, self._opcode_at)
+        self._watching = self._watching or only_called(thing)
         self._push(thing)
 
     def _global(self) -> None:
@@ -445,9 +470,12 @@ class Machine:
         self._call(callee, tuple(self._marked()))
 
     def _object(self) -> None:
+        watching, self._watching = self._watching, False
         values = self._marked()
+        self._watching = watching
         if not values:
             raise self._broken("it takes a value that was never given")
+        self._check_handed(values[1:])
         self._call(values[0], tuple(values[1:]))
 
     def _reduce(self) -> None:
@@ -478,10 +506,11 @@ class Machine:
     def _build(self) -> None:
         state, target = self._pop(), self._top()
         self._into(target, "given a state")
+        if self._watching:
+            self._check_handed((state,))
         for part in state if isinstance(state, tuple) else (state,):  # (__dict__, slots) of protocol 2
-            for key in part.known if isinstance(part, Items) else ():
-                if _special(key):
-                    self._watcher.stated(target, key, self._opcode_at)
+            for key in _keys(part):
+                self._watcher.stated(target, key, self._opcode_at)
         if isinstance(target, Made):
             target.state = state
             if target.callee is not None and target.callee.name == "NumpyArrayWrapper":
@@ -540,6 +569,7 @@ class Machine:
         twin._stack = list(self._stack)
         twin._below = [list(values) for values in self._below]
         twin._memo = dict(self._memo)
+        twin._watching = self._watching
         return twin
 
 
@@ -554,6 +584,16 @@ def _no_text(value: Any) -> bool:
     if isinstance(value, Import):
         return value.verdict is Verdict.allowed
     return isinstance(value, int | tuple | Items | Blob)
+
+
+def _keys(state: Any) -> Iterator[str]:
+    """Yield keys of a state that mean something to Python, or that cannot be told."""
+    if isinstance(state, Items):
+        yield from filter(_special, state.known)
+        if state.computed:
+            yield "a computed name"
+    if isinstance(state, Made) and state.callee is not None and state.callee.name in _DICTIONARIES:
+        yield "names out of a call"
 
 
 def _shared(target: Any) -> bool:

@@ -108,7 +108,7 @@ RULES = (
 )  # fmt: skip
 
 _EXTENSIONS = (".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth")
-#: Opcodes that must make sense before a file that only begins like a pickle is held to be one.
+#: Opcodes that must make sense, unless one imports something, before a file that only begins like a pickle is held to be one.
 _ENOUGH = 8
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -181,6 +181,9 @@ class _Notes:
     def stated(self, made: Any, key: str, offset: int) -> None:
         of = made.callee if isinstance(made, Made) and made.callee else "an object"
         self._say(SPECIAL, f"sets {key} of {of}", offset)
+
+    def handed(self, thing: Import, offset: int) -> None:
+        self._say(ARGUMENTS, f"hands {thing} to something that may call it", offset)
 
     def extended(self, code: int, offset: int) -> None:
         self.imports += 1
@@ -270,7 +273,7 @@ class _Follower:
             machine.run()
         except (Broken, Unreadable, Exhausted) as error:
             broken = error
-        marked = machine.steps >= _ENOUGH and self._content.read_at(start, 1) == b"\x80"
+        marked = self._content.read_at(start, 1) == b"\x80" and (machine.steps >= _ENOUGH or notes.imports)
         counts = must or marked or notes.deeds or (broken is None and notes.imports)
         if counts:
             notes.report()

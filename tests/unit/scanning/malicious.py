@@ -245,6 +245,26 @@ MALICIOUS: dict[str, tuple[str, Make]] = {
         lambda: b"\x80\x02" + named("argparse", "Namespace") + b")\x81}" + text("__setstate__")
         + named("builtins", "list") + b"sb.",
     ),
+    "BUILD with a state out of a call": (
+        "m.pkl",
+        lambda: b"\x80\x02" + named("argparse", "Namespace") + b")\x81" + named("collections", "OrderedDict")
+        + b"](" + text("__setstate__") + named("builtins", "list") + b"\x86e\x85Rb."
+    ),
+    "BUILD with a computed key": (
+        "m.pkl",
+        lambda: b"\x80\x02" + named("argparse", "Namespace") + b")\x81}" + named("builtins", "str")
+        + text("__setstate__") + b"\x85R" + named("builtins", "list") + b"sb."
+    ),
+    "torch's loader of bytes as a value": (
+        "m.pkl",
+        lambda: b"\x80\x02" + named("sklearn.preprocessing", "FunctionTransformer")
+        + named("torch.storage", "_load_from_bytes") + b"\x85R."
+    ),
+    "torch's rebuilding function calls it": (
+        "m.pkl",
+        lambda: called("torch._tensor", "_rebuild_from_type_v2", named("torch.storage", "_load_from_bytes"),
+                       named("torch", "Tensor"), text("x") + b"\x85", b"N")
+    ),
     "NEWOBJ": ("m.pkl", lambda: b"\x80\x02" + named("subprocess", "Popen") + text("x") + b"\x85\x81."),
     "NEWOBJ_EX": ("m.pkl", lambda: b"\x80\x04" + named("subprocess", "Popen") + text("x") + b"\x85}\x92."),
     "REDUCE of a REDUCE": (
@@ -285,6 +305,7 @@ MALICIOUS: dict[str, tuple[str, Make]] = {
     "payload before the break": ("m.pkl", lambda: EVIL[:-1] + b"\xff\xff"),
     "payload before the break, no name": ("weights", lambda: b"cposix\nsystem\n(S'x'\ntR\xff\xff"),
     "payload, then cut off": ("m.bin", lambda: pickle.dumps([Runs(), 1, 2, 3], 4)[:-3]),
+    "import before the break, no name": ("weights", lambda: b"\x80\x02cevil_module\nThing\n\xff"),
     "frame that lies": ("m.pkl", lambda: b"\x80\x04\x95\xff\xff\xff\x00\x00\x00\x00\x00" + EVIL[2:]),
     "text that promises too much": ("m.pkl", lambda: b"\x80\x04X\xff\xff\xff\x7fabc."),
     "empty pickle": ("m.pkl", lambda: b""),

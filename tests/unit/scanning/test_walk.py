@@ -116,7 +116,7 @@ def test_text_out_of_a_file_is_shown_on_one_line(text: str, shown: str) -> None:
 
 def test_a_part_gives_nothing_beyond_its_end() -> None:
     part = Part(BytesContent(b"0123456789"), 2, 5)
-    assert (part.size, part.read_at(3, 10), part.read_at(5, 1)) == (5, b"56", b"")
+    assert (part.size, part.read_at(3, 10), part.read_at(5, 1), part.read_at(-1, 2)) == (5, b"56", b"", b"")
 
 
 @pytest.mark.parametrize("codec", codecs())
