@@ -94,7 +94,7 @@ def pull(
         seeded=done.seeded,
         partial=here_in_part(package, found.descriptor, session),
         signers=vouched.signers,
-        notices=(vouched.told,),
+        notices=(vouched.told,) if vouched.verdict else (),
     )
 
 
