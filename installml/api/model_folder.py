@@ -50,10 +50,12 @@ class HashedFiles:
     Attributes:
         digests: By path, relative and with slashes.
         odd: What is there and is no file that could be hashed, one sentence each.
+        left_out: Paths of which the signature says nothing, and that were not looked at.
     """
 
     digests: Mapping[str, Digest]
     odd: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def installed_in(folder: Path, session: Session) -> Record | None:
@@ -105,14 +107,16 @@ def hash_files(folder: Path, listed: ModelFiles, session: Session) -> HashedFile
     Raises:
         StoreError: A file cannot be read.
     """
-    entries = {name: path for name, path in _entries(folder) if listed.covers(name)}
+    everything = dict(_entries(folder))
+    entries = {name: path for name, path in everything.items() if listed.covers(name)}
+    left_out = tuple(sorted(everything.keys() - entries.keys() - {SIGNATURE_FILE}))
     blobs = (session.home / "blobs").resolve()
     odd = {name: text for name, path in entries.items() if (text := _oddity(name, path, blobs))}
     regular = {name: path for name, path in entries.items() if name not in odd}
     session.on_event(Phase("hashing", count=len(regular), size=sum(path.stat().st_size for path in regular.values())))
     with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
         digests = pool.map(partial(_hashed, session=session), regular.items())
-        return HashedFiles(dict(zip(regular, digests, strict=True)), tuple(odd[name] for name in sorted(odd)))
+        return HashedFiles(dict(zip(regular, digests, strict=True)), tuple(odd[name] for name in sorted(odd)), left_out)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:

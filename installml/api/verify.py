@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -242,10 +242,17 @@ def _with_files(verdict: Verdict, path: Path, hashed: HashedFiles, differences: 
     """Return the verdict about who signed, with what was found about the files."""
     count = len(hashed.digests)
     what = f"{len(differences)} differences in {count} files" if differences else f"{count} files hashed, as signed"
-    steps = (Step("files", not differences, what), *verdict.steps)
+    steps = (Step("files", not differences, what), *_left_out(hashed), *verdict.steps)
     if not differences:
         return replace(verdict, steps=steps)
     return _refused(replace(verdict, steps=steps), FilesDiffer(str(path), differences))
+
+
+def _left_out(hashed: HashedFiles) -> Iterator[Step]:
+    """Yield what was not looked at because the signature says nothing about it: anything may stand there."""
+    if names := hashed.left_out:
+        shown_names = ", ".join(map(shown, names[:5])) + (", ..." if len(names) > 5 else "")
+        yield Step("files", None, f"{len(names)} files are left out of the signature: {shown_names}")
 
 
 def _folder_hint(verdict: Verdict, target: str, record: Record | None, terms: _Terms) -> str:

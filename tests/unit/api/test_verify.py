@@ -304,6 +304,14 @@ def test_without_a_key_and_without_trust_a_copy_is_not_trusted_and_the_hint_says
     assert f"installml verify {folder} --key FILE" in result.hint
 
 
+def test_what_the_signature_leaves_out_is_named(installed: Path, session: Session) -> None:
+    """Files of git at the top are left out by every signer of this form; anything may stand there."""
+    change(installed / ".gitattributes", b"anything")
+    result = verify(str(installed), session=session)
+    assert result.trusted
+    assert "1 files are left out of the signature: .gitattributes" in [step.sentence for step in result.steps]
+
+
 def test_another_key_does_not_verify_a_folder(installed: Path, session: Session) -> None:
     keys_generate("eve", no_passphrase=True, session=session)
     assert not verify(str(installed), key="eve", session=session).trusted
