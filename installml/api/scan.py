@@ -7,7 +7,7 @@ so that what was scanned is what an installation takes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -129,17 +129,25 @@ def read_suppressions(path: str) -> tuple[Suppression, ...]:
 
 
 def examine(
-    package: Package, session: Session, gate: Gate, suppressions: Sequence[Suppression] = ()
+    package: Package,
+    session: Session,
+    gate: Gate,
+    suppressions: Sequence[Suppression] = (),
+    *,
+    only: Collection[str] | None = None,
 ) -> tuple[Report, Outcome]:
     """Scan a package whose files are in the local store, and ask the gate: what an installation does.
 
     Args:
-        package: The package; files of it that are not here are not looked at.
+        package: The package.
         session: Collaborators.
         gate: What passes.
         suppressions: What does not count.
+        only: Paths of the files that are here, where a part of the package is; None for all. A file that should be
+            here and is not is a finding.
     """
-    report = scan_package(_stored(package, session), SCANNERS, _context(package, None))
+    context = _context(package, None) if only is None else Context(whole=False)
+    report = scan_package(_stored(package, session, only), SCANNERS, context)
     return report, decide(report.findings, gate, suppressions, today=_today(session))
 
 
@@ -211,9 +219,11 @@ def _bases(package: Package) -> dict[str, str]:
     return {}
 
 
-def _stored(package: Package, session: Session) -> Iterator[tuple[str, Content]]:
+def _stored(package: Package, session: Session, only: Collection[str] | None = None) -> Iterator[tuple[str, Content]]:
     """Yield the files of a package from the store, each open only until the next is asked for."""
     for file in package.files:
+        if only is not None and file.path not in only:
+            continue
         content = FileContent(session.store.blobs.path(file.descriptor.digest))
         try:
             yield file.path, content

@@ -104,6 +104,20 @@ def test_the_gate_of_an_installation_sees_the_same(bad: Path, session: Session) 
     assert len(report.files) == len(package.files)
 
 
+def test_of_a_part_only_its_files_are_looked_at_and_what_lacks_is_a_finding(bad: Path, session: Session) -> None:
+    from installml.api.places import find
+
+    build(str(bad), session=session)
+    package = find("acme/bad:1.0.0", session).package()
+    report, outcome = examine(package, session, Gate(), only=["weights.bin"])
+    assert ([file.path for file in report.files], outcome.blocked) == (["weights.bin"], False)
+    weights = package.file("weights.bin")
+    assert weights is not None
+    session.store.blobs.path(weights.descriptor.digest).unlink()
+    _, outcome = examine(package, session, Gate(), only=["weights.bin"])
+    assert [finding.rule.id for finding in outcome.too_bad] == ["unopened"]
+
+
 @pytest.mark.parametrize(("block", "blocked"), [("info", True), ("critical", True), ("never", False)])
 def test_from_which_severity_it_blocks_can_be_said(bad: Path, session: Session, block: str, blocked: bool) -> None:
     result = scan(f"dir:{bad}", block=block, session=session)
