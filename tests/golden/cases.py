@@ -20,7 +20,6 @@ from unittest import mock
 from installml.cli.main import main
 from installml.registry_server import start
 from installml.registry_server.faults import Faults, Rule, Status
-from tests.unsigned import UNSIGNED
 
 FOLDER = Path(__file__).parent
 
@@ -98,7 +97,7 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "sign": ("sign", "REGISTRY/acme/sentiment:1.0.0", "--expires", "90d", "--scan"),
     "verify": ("verify", "REGISTRY/acme/sentiment:1.0.0", "--key", "ada"),
     "verify-refused": ("verify", "REGISTRY/acme/sentiment:1.0.0", "--key", SIGNER),
-    "verify-off": ("verify", "REGISTRY/acme/sentiment:1.0.0"),
+    "verify-off": ("verify", "REGISTRY/acme/sentiment:1.0.0", "--policy", "off.toml"),
     "push-signed": ("push", "model", "-t", "REGISTRY/acme/signed:1.0.0", "--sign"),
     "error-no-signature": ("verify", "model", "--key", "ada"),
     "error-sign-not-asked": ("push", "model", "-t", "REGISTRY/acme/signed:1.0.0", "--key", "ada"),
@@ -135,7 +134,7 @@ class World:
         return Answer(code, self._comparable(out.getvalue()), self._comparable(err.getvalue()))
 
     def _comparable(self, text: str) -> str:
-        text = text.replace(str(self.root), "ROOT").replace(self.address, "REGISTRY").replace(UNSIGNED, "UNSIGNED")
+        text = text.replace(str(self.root), "ROOT").replace(self.address, "REGISTRY")
         text = text.replace(self.address.replace(":", "_"), "REGISTRY")
         text = re.sub(r"(?<=sha256[:-])[0-9a-f]{12,64}", self._numbered, text)
         text = re.sub(r"(?<=this machine has )[0-9.]+ [KMGT]?i?B", "SIZE", text)
@@ -156,10 +155,10 @@ def world() -> Iterator[World]:
             (root / name).mkdir()
             (root / name / "installml.yaml").write_text(recipe)
             (root / name / "weights.bin").write_bytes(bytes(range(256)) * 64)
+        (root / "off.toml").write_text('[[rules]]\nprefix = "*"\nlevel = "off"\n')
         (root / "facts.json").write_text('{"worst": "none", "findings": []}')
         environ = {
             "HOME": folder,
-            "INSTALLML_POLICY": UNSIGNED,
             "INSTALLML_HOME": str(root / "home"),
             "SOURCE_DATE_EPOCH": "1767225600",
         }
