@@ -235,6 +235,7 @@ _RULES: Mapping[tuple[str, str], _Rule] = {
     ("re", "_compile"): _pattern,
     ("numpy.core", "_ufunc_reconstruct"): _ufunc,
     ("numpy._core", "_ufunc_reconstruct"): _ufunc,
+    ("numpy.core._internal", "_reconstruct"): _class_first,
     ("numpy.core.multiarray", "_reconstruct"): _class_first,
     ("numpy._core.multiarray", "_reconstruct"): _class_first,
     ("numpy.random._pickle", "__bit_generator_ctor"): _bit_generator,

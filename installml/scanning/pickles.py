@@ -108,7 +108,7 @@ RULES = (
 )  # fmt: skip
 
 _EXTENSIONS = (".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle", ".pt", ".pth")
-#: Opcodes that must make sense, unless one imports something, before a file that only begins like a pickle is held to be one.
+#: Opcodes that must make sense, unless one imports, before a file that begins like a pickle is held to be one.
 _ENOUGH = 8
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
