@@ -22,6 +22,7 @@ from . import registries
 from .folders import Folder
 
 HERE = Path(__file__).resolve().parent
+_PROGRAM = str(Path(sys.executable).with_name("installml"))
 OCTETS = "application/octet-stream"
 HASH = "openssl sha256"
 REFERENCE = "installml"
@@ -363,36 +364,60 @@ class Ours:
     def pull(self, job: Job) -> Commands:
         return [self.command(job, "pull", job.reference(REFERENCE))]
 
+    def policy(self, job: Job) -> Path:
+        """Return the trust policy of its commands: as the peers do, it asks for no signature."""
+        return HERE / "unsigned.toml"
+
     def command(self, job: Job, verb: str, *arguments: str) -> list[str]:
         """Return a command line of ours."""
-        program = str(Path(sys.executable).with_name("installml"))
-        return [program, verb, "--quiet", "--insecure", "--home", str(job.into / "home"), *arguments]
+        flags = ["--quiet", "--insecure", "--home", str(job.into / "home"), "--policy", str(self.policy(job))]
+        return [_PROGRAM, verb, *flags, *arguments]
 
 
-class Vouched(Ours):
-    """The same with a chunk index that is taken for signed: through the SDK, by ``vouched.py``."""
+class Signed(Ours):
+    """``installml pull`` of a package that is signed: its signer is known, and its chunk index vouched for."""
 
     def prepare(self, job: Job) -> None:
-        """Compute the index, which a push would have attached."""
-        index = job.home / "index.json"
-        if not index.exists():
-            command = [sys.executable, "-P", str(HERE / "vouched.py"), "index", str(index)]
-            files = [str(job.folder.path / name) for name in job.folder.files]
-            subprocess.run([*command, *files], check=True, timeout=1800)
+        """Sign what was pushed, with a key of its own."""
+        own = ["--quiet", "--insecure", "--home", str(job.home / "signer")]
+        if not (job.home / "key.pem").exists():
+            self._run(job, "keys", "generate", "bench", "--no-passphrase", *own)
+            (job.home / "key.pem").write_text(self._run(job, "keys", "export", "bench", *own))
+        self._run(job, "sign", job.reference(REFERENCE), "--key", "bench", *own)
+        (job.home / "signed-at").write_text(job.address)
+
+    def _run(self, job: Job, *words: str) -> str:
+        done = subprocess.run(
+            [_PROGRAM, *words], env=dict(job.environment), capture_output=True, text=True, timeout=1800, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"installml {words[0]}: {done.stderr[-300:]}")
+        return done.stdout
+
+    def policy(self, job: Job) -> Path:
+        """Trust the key, whatever address the registry is reached by."""
+        from installml.trust.keys import PublicKey
+
+        key = PublicKey.parse((job.home / "key.pem").read_text())
+        lines = [
+            "[[rules]]",
+            f'prefix = "{job.address}"',
+            f'mirror_of = "{(job.home / "signed-at").read_text()}"',
+            f'signers = [{{ key = "{key.fingerprint}" }}]',
+        ]
+        path = job.home / "policy.toml"
+        path.write_text("\n".join([*lines, ""]))
+        return path
 
     def push(self, job: Job) -> Commands:
         return []
-
-    def pull(self, job: Job) -> Commands:
-        arguments = ["pull", f"{job.home}/index.json", str(job.into / "home"), job.reference(REFERENCE)]
-        return [[sys.executable, "-P", str(HERE / "vouched.py"), *arguments]]
 
 
 PEERS: Mapping[str, Peer] = {
     peer.name: peer
     for peer in (
         Ours(),
-        Vouched("installml, signed index", pushes=False),
+        Signed("installml, signed index", pushes=False),
         Oras("oras"),
         Modctl("modctl"),
         Kit("kit"),

@@ -8,8 +8,6 @@ from __future__ import annotations
 import io
 import random
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -228,17 +226,3 @@ def test_a_chunk_that_stays_wrong_is_refused(begin: Begin, tmp_path: Path) -> No
     assert not session.store.blobs.path(BLOB.digest).exists()
     with pytest.raises(InstallMLError):
         session.local(session.qualify(reference(registry))).resolve("1.0.0")
-
-
-def test_the_benchmark_of_the_short_way_says_what_is_wrong(begin: Begin, tmp_path: Path) -> None:
-    registry = begin(flipped(None))
-    (tmp_path / "weights.bin").write_bytes(WEIGHTS)
-    script = [sys.executable, "-P", str(ROOT / "benchmarks" / "transfer" / "vouched.py")]
-    index = str(tmp_path / "index.json")
-    subprocess.run([*script, "index", index, str(tmp_path / "weights.bin")], check=True, timeout=60)
-    command = [*script, "pull", index, str(tmp_path / "home"), reference(registry)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 3, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert "blake3:" in done.stderr
