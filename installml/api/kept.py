@@ -26,7 +26,7 @@ from ..trust.dsse import MAX_ENVELOPE
 from ..trust.evidence import Evidence, Signed, UnprovedKind
 from ..trust.judging import made_at
 from ..trust.keys import PublicKey
-from ..trust.simple import classic_tag
+from ..trust.simple import CLASSIC_ATTESTATION, SIMPLE_SIGNING, attestation_tag, classic_tag
 from ..trust.statement import COSIGN_SIGN, OMS
 from .places import Found
 from .session import Session
@@ -64,12 +64,14 @@ class Here:
         return self.local.referrers(descriptor, artifact_type)
 
     def resolve(self, pointer: str) -> Descriptor:
-        """Return the manifest under a tag; the tag of classic signatures is none here."""
-        if pointer != classic_tag(self._subject.digest):
+        """Return the manifest under a tag; those of the classic form are none here."""
+        digest = self._subject.digest
+        kinds = {classic_tag(digest): SIMPLE_SIGNING, attestation_tag(digest): CLASSIC_ATTESTATION}
+        if pointer not in kinds:
             return self.local.resolve(pointer)
-        found = self.local.beside(self._subject.digest)
+        found = self.local.beside(digest, kinds[pointer])
         if found is None:
-            raise NotFound(f"no classic signature of {self._subject.digest} is here", subject=pointer)
+            raise NotFound(f"nothing in the classic form about {digest} is here", subject=pointer)
         return found
 
 

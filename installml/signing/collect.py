@@ -1,15 +1,17 @@
 """Reading the signatures of a manifest from where it is: a registry or the local store.
 
 Bundles are referrers (OCI 1.1, or the tag that stands for them), as cosign 3 writes them; classic signatures of cosign
-are a manifest under the tag ``sha256-<hex>.sig``. Nothing is decided here. What could be read and does not hold is told
-as ``Unproved``; that signatures could not be listed is an error, never "there are none".
+are a manifest under the tag ``sha256-<hex>.sig``, its classic attestations one under ``sha256-<hex>.att``. Nothing is
+decided here. What could be read and does not hold is told as ``Unproved``; that signatures could not be listed is an
+error, never "there are none".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
+from ..digest import Digest
 from ..errors import NotFound, UsageError
 from ..spec.descriptor import Descriptor
 from ..spec.manifest import Manifest
@@ -18,8 +20,8 @@ from ..store.verified import read_manifest, read_verified
 from ..trust.bundle import BUNDLE
 from ..trust.dsse import MAX_ENVELOPE
 from ..trust.evidence import Evidence, KeySigner, Signed, Unproved, UnprovedKind
-from ..trust.simple import SIMPLE_SIGNING, classic_tag
-from ..trust.statement import COSIGN_SIGN
+from ..trust.simple import CLASSIC_ATTESTATION, SIMPLE_SIGNING, attestation_tag, classic_tag
+from ..trust.statement import COSIGN_SIGN, OMS
 from .attach import ANNOTATION_PREDICATE
 from .proof import Proofs
 
@@ -29,6 +31,8 @@ _MOST_BUNDLES = 64
 """Bundles that are read: whoever may push can attach any number, and each costs two requests."""
 _MOST_CLASSIC = 16
 _CLASSIC_BYTES = 64 << 10
+
+Prove = Callable[[bytes, Digest, Mapping[str, str]], Signed | Unproved]
 
 
 class EvidencePlace(Fetcher, Resolver, ReferrerLister, Protocol):
@@ -54,7 +58,11 @@ def collect(
     found = [_bundle(place, each, subject, proofs) for each in _chosen(place, subject, only)]
     evidence = [each for each in found if each is not None]
     if not any(_settles(each, subject, proofs) for each in evidence):
-        evidence += _classic(place, subject, proofs)
+        evidence += _classic(place, classic_tag(subject.digest), SIMPLE_SIGNING, proofs.classic)
+    if _lacks_statements(evidence, only):
+        evidence += _classic(
+            place, attestation_tag(subject.digest), CLASSIC_ATTESTATION, proofs.classic_attestation, MAX_ENVELOPE
+        )
     return Evidence(
         subject.digest,
         tuple(each for each in evidence if isinstance(each, Signed)),
@@ -102,9 +110,18 @@ def _bundle(
     return proofs.bundle(data, referrer.digest, manifest.annotations)
 
 
-def _classic(place: EvidencePlace, subject: Descriptor, proofs: Proofs) -> Iterator[Signed | Unproved]:
+def _lacks_statements(evidence: Iterable[Signed | Unproved], only: frozenset[str]) -> bool:
+    """Return whether to ask for attestations in the classic form: all are wanted, or one that nothing proves so far."""
+    found = {each.predicate_type for each in evidence if isinstance(each, Signed)}
+    return not only or not only <= {COSIGN_SIGN, OMS, *found}
+
+
+def _classic(
+    place: EvidencePlace, tag: str, layers: str, prove: Prove, cap: int = _CLASSIC_BYTES
+) -> Iterator[Signed | Unproved]:
+    """Yield what the layers of one media type prove that are in the manifest under a tag."""
     try:
-        carrier = place.resolve(classic_tag(subject.digest))
+        carrier = place.resolve(tag)
     except NotFound:
         return
     try:
@@ -113,17 +130,17 @@ def _classic(place: EvidencePlace, subject: Descriptor, proofs: Proofs) -> Itera
         yield _unreadable(carrier, error.message)
         return
     if isinstance(manifest, Manifest):
-        for layer in _payloads(manifest):
+        for layer in _payloads(manifest, layers, cap):
             try:
-                data = read_verified(place, layer, cap=_CLASSIC_BYTES)
+                data = read_verified(place, layer, cap=cap)
             except NotFound as error:
                 yield _unreadable(carrier, error.message)
             else:
-                yield proofs.classic(data, carrier.digest, layer.annotations)
+                yield prove(data, carrier.digest, layer.annotations)
 
 
-def _payloads(manifest: Manifest) -> Iterable[Descriptor]:
-    fit = [each for each in manifest.layers if each.media_type == SIMPLE_SIGNING and each.size <= _CLASSIC_BYTES]
+def _payloads(manifest: Manifest, kind: str, cap: int) -> Iterable[Descriptor]:
+    fit = [each for each in manifest.layers if each.media_type == kind and each.size <= cap]
     return fit[-_MOST_CLASSIC:]  # the newest are appended
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..digest import Digest
 from ..errors import InstallMLError
 from ..trust.bundle import Bundle, Certificates, KeyHint, parse_bundle
 from ..trust.claims import read_claims
+from ..trust.dsse import Envelope, parse_envelope
 from ..trust.errors import EvidenceInvalid, KeyInvalid, SignatureInvalid
 from ..trust.evidence import Claims, Form, KeySigner, Signed, Signer, Unproved, UnprovedKind
 from ..trust.keys import MAX_SIGNATURE, PublicKey
@@ -181,6 +182,27 @@ class Proofs:
             KeySigner(signer.fingerprint), Form.CLASSIC, COSIGN_SIGN, (said.digest,), claims, source=source
         )  # fmt: skip
 
+    def classic_attestation(self, data: bytes, source: Digest, annotations: Mapping[str, str]) -> Signed | Unproved:
+        """Return what a classic attestation proves: one layer of the manifest under the tag ``sha256-<hex>.att``.
+
+        Args:
+            data: The layer: an envelope.
+            source: Digest of the manifest that carries it.
+            annotations: Of the layer.
+        """
+        origin = f"the attestation in {source}"
+        if annotations.get(ANNOTATION_CERTIFICATE):
+            return Unproved(source, UnprovedKind.UNSUPPORTED, "it was made with a certificate, in the classic form")
+        try:
+            envelope = parse_envelope(data, origin)
+            signer = next((key for key in self.keys if _enveloped_by(key, envelope)), None)
+            if signer is None:
+                return Unproved(source, UnprovedKind.UNKNOWN_KEY, _REASONS[UnprovedKind.UNKNOWN_KEY])
+            proved = Certified(KeySigner(signer.fingerprint))
+            return replace(self._signed(statement_of(envelope, origin), proved, source, origin), form=Form.CLASSIC)
+        except InstallMLError as error:
+            return Unproved(source, UnprovedKind.UNREADABLE, error.message)
+
 
 _REASONS: Mapping[UnprovedKind, str] = {
     UnprovedKind.UNKNOWN_KEY: "it was made with a key that is not known here",
@@ -214,6 +236,14 @@ def _decoded(text: str, origin: str) -> bytes:
 def _signed_by(key: PublicKey, signature: bytes, payload: bytes) -> bool:
     try:
         key.verify(signature, payload)
+    except SignatureInvalid:
+        return False
+    return True
+
+
+def _enveloped_by(key: PublicKey, envelope: Envelope) -> bool:
+    try:
+        envelope.verify(key)
     except SignatureInvalid:
         return False
     return True

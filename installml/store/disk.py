@@ -335,22 +335,24 @@ class DiskRepository:
         remove_empty(self.folder, self.store.root / "refs")
 
     def keep_beside(self, subject: Digest, manifest: Descriptor) -> None:
-        """Let a manifest that names no subject stay as long as ``subject`` does; it takes the place of one before.
+        """Let a manifest that names no subject stay as long as ``subject`` does; it takes the place of one of its kind.
 
-        Signatures in cosign's classic form are such: in a registry only their tag says what they are about, and here
-        it would stand among the tags of packages.
+        Signatures and attestations in cosign's classic form are such: in a registry only their tag says what they are
+        about, and here it would stand among the tags of packages.
         """
-        before = self.beside(subject)
+        found = self.manifest(manifest)
+        before = self.beside(subject, found.blobs[-1].media_type) if found.blobs else None
         self.store.write(self._referrer(subject, manifest.digest), canonical(manifest.bare().to_json()))
         if before is not None and before.digest != manifest.digest:
             self._referrer(subject, before.digest).unlink(missing_ok=True)
 
-    def beside(self, subject: Digest) -> Descriptor | None:
-        """Return the manifest that ``keep_beside`` keeps for ``subject``."""
+    def beside(self, subject: Digest, kind: str) -> Descriptor | None:
+        """Return the manifest that ``keep_beside`` keeps for ``subject`` and that has layers of a media type."""
         for path in sorted(self._referrer(subject, subject).parent.glob("sha*-*")):
             with contextlib.suppress(NotFound):
                 entry = read_ref(path)
-                if self.manifest(entry).subject is None:
+                manifest = self.manifest(entry)
+                if manifest.subject is None and kind in {blob.media_type for blob in manifest.blobs}:
                     return entry
         return None
 

@@ -19,14 +19,18 @@ __all__ = [
     "ANNOTATION_CHAIN",
     "ANNOTATION_LOG",
     "ANNOTATION_SIGNATURE",
+    "CLASSIC_ATTESTATION",
     "SIMPLE_SIGNING",
     "SimplePayload",
+    "attestation_tag",
     "classic_tag",
     "parse_simple",
 ]
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 """Media type of the layer."""
+CLASSIC_ATTESTATION = "application/vnd.dsse.envelope.v1+json"
+"""Media type of a layer that is an envelope around a statement (sigstore/cosign specs/ATTESTATION_SPEC.md)."""
 ANNOTATION_SIGNATURE = "dev.cosignproject.cosign/signature"
 """On the layer: base64 of the signature over the layer's bytes."""
 ANNOTATION_CERTIFICATE = "dev.sigstore.cosign/certificate"
@@ -86,3 +90,8 @@ def parse_simple(data: bytes, origin: str) -> SimplePayload:
 def classic_tag(digest: Digest) -> str:
     """Return the tag under which the classic signatures of ``digest`` are kept."""
     return f"{digest.algorithm}-{digest.hex}.sig"
+
+
+def attestation_tag(digest: Digest) -> str:
+    """Return the tag under which the classic attestations of ``digest`` are kept (ATTESTATION_SPEC.md, "Storage")."""
+    return f"{digest.algorithm}-{digest.hex}.att"

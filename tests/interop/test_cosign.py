@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from installml.api.info import info
 from installml.api.keys import keys_export, keys_generate, keys_import
 from installml.api.push import push
 from installml.api.results import SignResult, VerifyResult
@@ -46,6 +47,7 @@ REGISTRIES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "distribution 3": tools.distribution3,
     "embedded": start,
 }
+EVALUATION = "https://example.com/evaluation/v1"
 PHRASE = "correct horse"
 SKIP_LOG = "--insecure-ignore-tlog=true"
 PLAIN = "--allow-http-registry"
@@ -191,6 +193,20 @@ def test_what_cosign_signs_is_verified_here(form: str, stage: Stage, observed: O
     assert (result.trusted, [one.form for one in result.signatures]) == (True, [form])
     assert not stage.verify("ada").trusted
     observed("cosign, installml", f"sign ({form}); verify", "verified; refused under another key")
+
+
+@pytest.mark.parametrize("form", ["bundle", "classic"])
+def test_what_cosign_attests_is_read_here(form: str, stage: Stage, observed: Observed) -> None:
+    (stage.folder / "evaluation.json").write_text('{"accuracy": 0.93}')
+    flags = (CLASSIC,) if form == "classic" else ()
+    stage.cosign(
+        "attest", "--key", "cosign.key", "--predicate", "evaluation.json", "--type", EVALUATION, *flags, *NO_LOG,
+        stage.pinned,
+    )  # fmt: skip
+    [told] = info(stage.reference, attestations=True, session=stage.session).attestations or ()
+    assert (told.type, told.state, told.key) == (EVALUATION, "holds", "cosign")
+    assert not stage.verify("cosign").trusted
+    observed("cosign, installml", f"attest ({form}); info --attestations", "holds, and is no signature")
 
 
 def test_cosign_signs_with_our_key_and_both_verify(stage: Stage, observed: Observed) -> None:

@@ -15,6 +15,7 @@ from installml.registry.errors import RegistryError
 from installml.signing.attach import ANNOTATION_KEY, attach_bundle, attach_classic
 from installml.signing.collect import collect
 from installml.signing.proof import Certified, Proofs
+from installml.spec.canonical import canonical
 from installml.spec.descriptor import Descriptor
 from installml.spec.manifest import Manifest
 from installml.spec.media import EMPTY, IMAGE_MANIFEST
@@ -26,7 +27,7 @@ from installml.trust.errors import EvidenceInvalid, SignatureInvalid
 from installml.trust.evidence import Claims, Evidence, Form, IdentitySigner, KeySigner, Signed, UnprovedKind
 from installml.trust.keys import PublicKey
 from installml.trust.oms import build
-from installml.trust.simple import SIMPLE_SIGNING, SimplePayload, classic_tag
+from installml.trust.simple import CLASSIC_ATTESTATION, SIMPLE_SIGNING, SimplePayload, attestation_tag, classic_tag
 from installml.trust.statement import COSIGN_SIGN, SCAN, Statement, Subject
 
 PACKED = package_bytes()
@@ -295,6 +296,71 @@ def test_a_bundle_by_somebody_unknown_does_not_hide_a_classic_signature(place: M
 def test_a_classic_signature_by_an_unknown_key_is_told(place: MemoryStore, key: Key) -> None:
     attach_classic(place, payload(), Key().sign(payload().to_bytes()))
     assert [each.kind for each in gathered(place, key).unproved] == [UnprovedKind.UNKNOWN_KEY]
+
+
+def attested(place: MemoryStore, *layers: tuple[bytes, dict[str, str]]) -> None:
+    """Put layers under the tag of classic attestations, as ``cosign attest --new-bundle-format=false`` does."""
+    config = Descriptor.of(b"{}", "application/vnd.oci.image.config.v1+json")
+    listed = [(Descriptor.of(data, CLASSIC_ATTESTATION, annotations=notes), data) for data, notes in layers]
+    manifest = Manifest(config, tuple(layer for layer, _ in listed)).to_bytes()
+    descriptor = Descriptor.of(manifest, IMAGE_MANIFEST)
+    for each, content in (*listed, (config, b"{}"), (descriptor, manifest)):
+        place.push(each, io.BytesIO(content))
+    place.tag(descriptor, attestation_tag(PACKED.descriptor.digest))
+
+
+def enveloped(key: Key, statement: Statement) -> bytes:
+    return canonical(Envelope.signed(statement.to_bytes(), key.sign).document())
+
+
+def test_a_classic_attestation_by_a_known_key_is_proved(place: MemoryStore, key: Key) -> None:
+    attested(place, (enveloped(key, about(kind=SCAN)), {}))
+    (found,) = gathered(place, key).signed
+    assert (found.form, found.predicate_type, found.signer) == (Form.CLASSIC, SCAN, key.signer)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (lambda key: (enveloped(Key(), about(kind=SCAN)), {}), UnprovedKind.UNKNOWN_KEY),
+        (lambda key: (b"{}", {}), UnprovedKind.UNREADABLE),
+        (lambda key: (enveloped(key, about(kind=SCAN))[:-9], {}), UnprovedKind.UNREADABLE),
+        (lambda key: (enveloped(key, about()), {"dev.sigstore.cosign/certificate": "PEM"}), UnprovedKind.UNSUPPORTED),
+    ],
+    ids=["another key", "no envelope", "truncated", "a certificate"],
+)
+def test_a_classic_attestation_that_proves_nothing_is_told(
+    layer: Callable[[Key], tuple[bytes, dict[str, str]]], kind: UnprovedKind, place: MemoryStore, key: Key
+) -> None:
+    attested(place, layer(key))
+    found = gathered(place, key)
+    assert (found.signed, [each.kind for each in found.unproved]) == ((), [kind])
+
+
+def test_classic_attestations_are_asked_for_only_where_one_is_wanted_and_lacks(key: Key) -> None:
+    class Listening(MemoryStore):
+        """It notes which tags it is asked for."""
+
+        def resolve(self, pointer: str) -> Descriptor:
+            asked.append(pointer)
+            return super().resolve(pointer)
+
+    asked: list[str] = []
+    listening, tag = Listening(), attestation_tag(PACKED.descriptor.digest)
+    PACKED.push(listening, "1.0.0")
+    attach_bundle(listening, PACKED.descriptor, key.bundle(about(kind=SCAN)))
+    proofs = Proofs(PACKED.descriptor.digest, (key.public,))
+    for only, wanted in (({COSIGN_SIGN}, False), ({COSIGN_SIGN, SCAN}, False), ({COSIGN_SIGN, "urn:x"}, True)):
+        asked.clear()
+        collect(listening, PACKED.descriptor, proofs, only=frozenset(only))
+        assert (tag in asked) is wanted
+
+
+def test_a_signature_over_the_files_claims_what_the_one_over_the_manifest_does(place: MemoryStore, key: Key) -> None:
+    """Else it would count for ever and under any name."""
+    attach_bundle(place, PACKED.descriptor, key.bundle(build("sentiment", FILES.items(), annotations_of(CLAIMS))))
+    (found,) = gathered(place, key, files=FILES).signed
+    assert (found.form, found.claims) == (Form.OMS, CLAIMS)
 
 
 def test_a_tag_that_names_no_list_of_signatures_is_left_alone(place: MemoryStore, key: Key) -> None:
