@@ -89,7 +89,7 @@ def _results(
         }
         if suppression is not None:
             justification = f"{suppression.reason} ({suppression.who}, until {suppression.expires.isoformat()})"
-            result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": justification}]
+            result["suppressions"] = [{"kind": "external", "justification": justification}]
         yield result
 
 
