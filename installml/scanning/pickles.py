@@ -228,7 +228,8 @@ class PickleScanner:
         """Follow one pickle after another."""
         head = content.read_at(0, 4096)
         named = visit.name.lower().endswith(_EXTENSIONS) and not is_container(head)
-        follower = _Follower(content, visit, script=bool(visit.inner))
+        script = bool(visit.inner) and visit.name.rpartition("/")[2] in ("data.pkl", "constants.pkl")
+        follower = _Follower(content, visit, script=script)
         follower.follow(must=named)
         for blob in follower.nested:
             visit.enter(f"bytes at {blob.offset}.pt", Part(content, blob.offset, blob.size))

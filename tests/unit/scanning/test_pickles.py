@@ -21,7 +21,8 @@ from installml.scanning.imports import Verdict, judge
 from installml.scanning.machine import _DO, Broken, Machine
 from installml.scanning.pickles import PICKLES
 from installml.scanning.walk import TOO_MUCH, scan_files
-from tests.unit.scanning.malicious import EVIL, MALICIOUS, Runs, called, named, text
+from tests.unit.scanning.looking import blocking
+from tests.unit.scanning.malicious import EVIL, MALICIOUS, Runs, archive, called, named, text
 
 
 def scan(data: bytes, name: str = "m.pkl", limits: Limits | None = None) -> Report:
@@ -113,7 +114,10 @@ def test_a_storage_of_torch_is_no_unknown_persistent_id() -> None:
 
 
 def test_a_class_of_torchscript_is_known_inside_an_archive_only() -> None:
-    assert details(named("__torch__.net", "Net") + b")\x81.") == ["pickle-unknown-import: imports __torch__.net.Net"]
+    data = named("__torch__.net", "Net") + b")\x81."
+    assert details(data) == ["pickle-unknown-import: imports __torch__.net.Net"]
+    assert blocking("a.pt", archive(("a/data.pkl", data))) == set()
+    assert blocking("a.pt", archive(("a/other.pkl", data))) == {"pickle-unknown-import"}
 
 
 def test_a_pickle_with_too_many_steps_is_a_finding() -> None:
