@@ -16,6 +16,7 @@ from installml.packing.formats.documents import parse_yaml
 from installml.scanning.content import BytesContent
 from installml.scanning.cursor import Blocks
 from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
+from installml.scanning.onnx import is_inside
 from installml.scanning.programs import ACTIVE
 from installml.scanning.templates import UNPARSED as UNPARSED_TEMPLATE
 from installml.scanning.templates import check_template, looks_like_template
@@ -79,7 +80,14 @@ INDEX = Rule(
     "Whoever installs from it fetches from an index, an address or a folder that the file chooses, not from their own.",
     "Name packages and versions only, with hashes.",
 )
-RULES = (AUTO_MAP, REMOTE, TARGET, OBJECT, KERNEL, UNPARSED, INDEX)
+OUTSIDE = Rule(
+    "config-outside-path",
+    Severity.high,
+    "A configuration names a file outside the package",
+    "The name is absolute or climbs with ..: whoever loads the model reads a file that the package does not have.",
+    "Do not load this model. Get it again from its maker.",
+)
+RULES = (AUTO_MAP, REMOTE, TARGET, OBJECT, KERNEL, UNPARSED, INDEX, OUTSIDE)
 
 #: Modules of which no configuration has a class to build.
 _DANGEROUS = frozenset(
@@ -270,6 +278,15 @@ def _document(name: str, document: Any, visit: Visit) -> None:
             kind = entry.get("type") if isinstance(entry, dict) else None
             if isinstance(kind, str) and not kind.startswith(_OWN_MODULES):
                 visit.found(AUTO_MAP, f"the module class {kind[:120]}", 0)
+            path = entry.get("path") if isinstance(entry, dict) else None
+            if isinstance(path, str) and path and not is_inside(path):
+                visit.found(OUTSIDE, f"the module's path {path[:120]!r}", 0)
+    elif name.endswith(".index.json") and isinstance(document, dict):
+        table = document.get("weight_map")
+        shards = {shard for shard in table.values() if isinstance(shard, str)} if isinstance(table, dict) else ()
+        for shard in sorted(shards):
+            if not is_inside(shard):
+                visit.found(OUTSIDE, f"the shard {shard[:120]!r}", 0)
     elif name == "model_index.json" and isinstance(document, dict):
         for rule, detail in _components(document):
             visit.found(rule, detail, 0)

@@ -19,6 +19,7 @@ __all__ = ["ONNX", "RULES", "External", "check_external", "references"]
 
 _MAX_DEPTH = 16
 _MAX_RANK = 64
+_MAX_PATH = 4096
 _MAX_REFERENCES = 100_000
 #: TensorProto.DataType -> bits an element; texts have none.
 _BITS = {
@@ -145,7 +146,14 @@ def _producer(head: bytes) -> bool:
 
 def is_inside(location: str) -> bool:
     """Return whether a location is a plain name in or below the model's folder, on every operating system."""
-    if not location or "\0" in location or "\\" in location or ":" in location or location.startswith(("/", "~")):
+    if (
+        not location
+        or len(location) > _MAX_PATH
+        or "\0" in location
+        or "\\" in location
+        or ":" in location
+        or location.startswith(("/", "~"))
+    ):
         return False
     return ".." not in PurePosixPath(location).parts and not PureWindowsPath(location).drive
 
@@ -252,6 +260,7 @@ def _tensor(model: _Model, tensor: Field) -> None:
     name, kind, outside, raw = "", 0, False, -1
     sizes: list[int] = []
     entries: dict[str, str] = {}
+    others: list[str] = []
     for part in fields(tensor.payload):
         if part.number == 1:
             sizes.extend(integers(part))
@@ -262,7 +271,9 @@ def _tensor(model: _Model, tensor: Field) -> None:
         elif part.number == 9 and part.payload is not None:
             raw = part.payload.remaining
         elif part.number == 13:
-            entries.update(_entry(part))
+            entry = _entry(part)
+            others += [entries["location"]] * ("location" in entry and "location" in entries)
+            entries.update(entry)
         elif part.number == 14:
             outside = part.value == _EXTERNAL
     needed = _needed(sizes, kind)
@@ -270,6 +281,8 @@ def _tensor(model: _Model, tensor: Field) -> None:
         model.visit.found(SIZE, f"tensor {name[:80]!r} has the impossible shape {sizes[:8]}", tensor.offset)
     if raw >= 0 and needed is not None and raw != needed and not outside:
         model.visit.found(SIZE, f"tensor {name[:80]!r} of shape {sizes[:8]} has {raw} bytes", tensor.offset)
+    for location in others:  # which of two counts is the reader's choice
+        _external(model, tensor, name, {"location": location}, None)
     if outside or "location" in entries:
         _external(model, tensor, name, entries, needed)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from installml.scanning.cursor import Blocks, Cursor
 from installml.scanning.finding import Content, Rule, Severity, Unreadable, Visit
+from installml.scanning.onnx import is_inside
 from installml.scanning.protobuf import Field, fields
 
 __all__ = ["GRAPH_TEXT", "KERAS_METADATA", "RULES", "SAVED_MODEL", "TFLITE"]
@@ -165,6 +166,15 @@ def _meta_graph(graph: _Graph, payload: Cursor | None) -> None:
     for part in fields(payload):
         if part.number == 2:
             _graph_def(graph, part.payload)
+        elif part.number == 6:
+            _asset(graph, part)
+
+
+def _asset(graph: _Graph, asset: Field) -> None:
+    """Look at an AssetFileDef: its file lies in the folder of assets, if its name does not climb out."""
+    for part in fields(asset.payload):
+        if part.number == 2 and (name := part.text(cap=8192)) and not is_inside(name):
+            graph.visit.found(FILES, f"the asset {name[:120]!r}", part.offset)
 
 
 def _graph_def(graph: _Graph, payload: Cursor | None) -> None:

@@ -42,6 +42,10 @@ MALICIOUS: dict[str, tuple[str, Any, str]] = {
         "template-dynamic"),
     "a prompt that reaches for classes": ("config.json", {"prompt_template": "{{ x.__class__ }}"}, "template-escape"),
     "a template in its own file": ("chat_template.json", {"chat_template": "{% include 'x' %}"}, "template-import"),
+    "a shard outside": (
+        "model.safetensors.index.json", {"weight_map": {"a": "m.safetensors", "b": "../../x"}}, "config-outside-path"),
+    "a module outside": (
+        "modules.json", [{"type": "sentence_transformers.models.Dense", "path": "/etc"}], "config-outside-path"),
     "YAML that calls": ("config.yaml", "a: !!python/object/apply:os.system ['id']\n", "config-python-object"),
     "YAML that makes objects": ("config.yml", "a: !!python/object:x.Y {}\n", "config-python-object"),
     "YAML with a long tag": ("c.yaml", "a: !<tag:yaml.org,2002:python/name:os.system> ''\n", "config-python-object"),
@@ -73,6 +77,7 @@ BENIGN: dict[str, tuple[str, Any]] = {
                                        "safety_checker": ["stable_diffusion", "SafetyChecker"],
                                        "x": [None, None]}),
     "other templates": ("config.json", {"prompt_template": "{{ .System }}", "template": "@misc{x, title={{BERT}: a}}"}),
+    "an index of shards": ("pytorch_model.bin.index.json", {"weight_map": {"a": "pytorch_model-00001-of-00002.bin"}}),
     "a PEFT adapter": ("adapter_config.json", {"auto_mapping": None, "peft_type": "LORA"}),
     "NeMo": (
         "model_config.yaml",

@@ -59,6 +59,16 @@ def test_external_data_outside_the_folder_blocks(location: str) -> None:
     assert "onnx-external-outside" in blocking("model.onnx", model(tensors=(external(location),)))
 
 
+def test_of_two_locations_each_is_looked_at() -> None:
+    tensor = external("/etc/passwd")
+    tensor.external_data.add(key="location", value="w.bin")
+    assert "onnx-external-outside" in blocking("model.onnx", model(tensors=(tensor,)))
+
+
+def test_a_location_longer_than_any_path_blocks() -> None:
+    assert "onnx-external-outside" in blocking("model.onnx", model(tensors=(external("a/" * 5000 + "../../x"),)))
+
+
 def test_external_data_in_an_attribute_of_a_subgraph_is_found() -> None:
     inner = helper.make_graph([], "inner", [], [], [external("../x")])
     node = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)

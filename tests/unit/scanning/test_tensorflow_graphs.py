@@ -97,6 +97,14 @@ def test_other_protobufs_of_that_name_are_no_graphs() -> None:
     assert "unreadable" in blocking("x.pb", b"\xff\xff\xff")
 
 
+def test_an_asset_outside_its_folder_blocks() -> None:
+    def with_asset(name: str) -> bytes:
+        return message((1, 1), (2, message((2, graph(node("NoOp"))), (6, message((1, b""), (2, name))))))
+
+    assert "tensorflow-files" in blocking("saved_model.pb", with_asset("../../etc/passwd"))
+    assert findings("saved_model.pb", with_asset("vocabulary.txt")) == []
+
+
 def test_the_text_form_is_read_as_well() -> None:
     text = 'meta_graphs { graph_def { node { name: "n" op: "WriteFile" } node { op: "NoOp" } } }'
     assert "tensorflow-files" in blocking("saved_model.pbtxt", text.encode())
