@@ -26,13 +26,14 @@ from .places import Found, folder_of, full, is_folder
 from .results import PushResult
 from .session import AMBIENT, Session
 from .subset import require_whole
+from .vouchers import Login
 
 if TYPE_CHECKING:
     from ..registry.repository import Repository
-    from ..signing.signers import Signer
     from ..spec.descriptor import Descriptor
     from ..spec.manifest import Manifest
     from ..store.protocol import Fetcher
+    from .vouchers import Voucher
 
 __all__ = ["push", "push_folder"]
 
@@ -47,6 +48,7 @@ def push(
     patch_from: str = "",
     sign: bool = False,
     key: str = "",
+    login: Login | None = None,
     session: Session = AMBIENT,
 ) -> PushResult:
     """Send a package to a registry.
@@ -58,6 +60,7 @@ def push(
         patch_from: A version of the local store; patches from it are attached, where they pay, for those who have it.
         sign: Also sign it there, as ``sign`` does.
         key: Whose signature it is, as of ``sign``.
+        login: How somebody shows who they are, as of ``sign``; asked for once everything is sent.
         session: Collaborators; its ``ask`` is asked for the key's passphrase before anything is sent.
 
     Returns:
@@ -67,10 +70,10 @@ def push(
         NotFound: The local store has no such package.
         ReferenceInvalid: The destination names no registry.
         KeyNotFound: There is no such key, or several to choose from.
-        UsageError: A key is named and nothing is to be signed.
+        UsageError: A key is named, or somebody, and nothing is to be signed.
     """
     text = str(source)
-    signer = _signer(sign, key, session)
+    signer = _signer(sign, key, login, session)
     base = find_base(patch_from, session) if patch_from else None
     if isinstance(source, Path) or tag or is_folder(text):
         if tag and destination:
@@ -120,19 +123,20 @@ def push(
     )
 
 
-def _signer(sign: bool, key: str, session: Session) -> Signer | None:
+def _signer(sign: bool, key: str, login: Login | None, session: Session) -> Voucher | None:
     """Return who signs, before anything is sent: a wrong passphrase should not cost an upload."""
     if not sign:
-        if key:
-            raise UsageError("a key is named and nothing is to be signed", hint="Add --sign.", subject=key)
+        if key or login is not None:
+            what = "a key is named" if key else "it is said who signs"
+            raise UsageError(f"{what} and nothing is to be signed", hint="Add --sign.", subject=key)
         return None
-    from .keys import signer_of
+    from .vouchers import voucher_of
 
-    return signer_of(key, session)
+    return voucher_of(key, login, session)
 
 
 def _signed(
-    target: Reference, root: Descriptor, manifest: Manifest, content: Fetcher, signer: Signer, session: Session
+    target: Reference, root: Descriptor, manifest: Manifest, content: Fetcher, signer: Voucher, session: Session
 ) -> tuple[str, ...]:
     """Sign what was pushed."""
     from .sign import Wishes, sign_found
@@ -196,7 +200,7 @@ class _Rest:
 
 
 def push_folder(
-    folder: Path, destination: str, session: Session, base: Base | None = None, signer: Signer | None = None
+    folder: Path, destination: str, session: Session, base: Base | None = None, signer: Voucher | None = None
 ) -> PushResult:
     """Build ``folder`` and send it; nothing is stored twice on this disk."""
     target = named(destination, load_recipe(folder), session)

@@ -7,16 +7,17 @@ that is (``signing.keyless``), which takes long to load and is therefore loaded 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import UsageError
 from ..signing.secret import Secret
-from ..signing.signers import Signer
-from ..trust.bundle import Bundle
-from ..trust.evidence import IdentitySigner
-from ..trust.keys import PublicKey
-from .keys import signer_of
 from .session import Session
+
+if TYPE_CHECKING:  # what signs is loaded when something is signed
+    from ..signing.signers import Signer
+    from ..trust.bundle import Bundle
+    from ..trust.evidence import IdentitySigner
+    from ..trust.keys import PublicKey
 
 __all__ = ["Keyless", "Login", "Voucher", "key_of", "name_of", "voucher_of"]
 
@@ -35,7 +36,7 @@ class Keyless(Protocol):
         ...
 
 
-Voucher = Signer | Keyless
+Voucher: TypeAlias = "Signer | Keyless"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def voucher_of(key: str, login: Login | None, session: Session) -> Voucher:
         TrustConfigInvalid: The session's roots of trust do not say who signs.
     """
     if login is None:
+        from .keys import signer_of
+
         return signer_of(key, session)
     if key:
         raise UsageError("it is signed with a key or as somebody, not both", hint="Leave out one of them.", subject=key)

@@ -119,6 +119,20 @@ def test_a_token_comes_from_standard_input(desk: Desk) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_push_signs_as_somebody(desk: Desk) -> None:
+    reference = desk.reference.replace(":1.0.0", ":1.0.1")
+    done = desk.run("push", "model", "--tag", reference, "--sign", "--keyless", "--identity-token", desk.token())
+    assert done.returncode == 0, done.stderr
+    verified = desk.run("verify", reference, "--identity", ANN, "--issuer", desk.services.issuer)
+    assert verified.returncode == 0, verified.stderr
+
+
+def test_a_push_that_does_not_sign_needs_nobody(desk: Desk) -> None:
+    done = desk.run("push", "model", "--tag", desk.reference, "--keyless")
+    assert done.returncode == 2
+    assert "Add --sign." in done.stderr
+
+
 def test_a_statement_is_signed_by_somebody_too(desk: Desk) -> None:
     (desk.folder / "said.json").write_text('{"accuracy": 0.93}')
     done = desk.run(
