@@ -259,8 +259,7 @@ def _attribute(model: _Model, attribute: Field, depth: int, texts: dict[str, tup
 def _tensor(model: _Model, tensor: Field) -> None:
     name, kind, outside, raw = "", 0, False, -1
     sizes: list[int] = []
-    entries: dict[str, str] = {}
-    others: list[str] = []
+    pairs: list[tuple[str, str]] = []
     for part in fields(tensor.payload):
         if part.number == 1:
             sizes.extend(integers(part))
@@ -271,9 +270,7 @@ def _tensor(model: _Model, tensor: Field) -> None:
         elif part.number == 9 and part.payload is not None:
             raw = part.payload.remaining
         elif part.number == 13:
-            entry = _entry(part)
-            others += [entries["location"]] * ("location" in entry and "location" in entries)
-            entries.update(entry)
+            pairs.extend(_entry(part).items())
         elif part.number == 14:
             outside = part.value == _EXTERNAL
     needed = _needed(sizes, kind)
@@ -281,8 +278,9 @@ def _tensor(model: _Model, tensor: Field) -> None:
         model.visit.found(SIZE, f"tensor {name[:80]!r} has the impossible shape {sizes[:8]}", tensor.offset)
     if raw >= 0 and needed is not None and raw != needed and not outside:
         model.visit.found(SIZE, f"tensor {name[:80]!r} of shape {sizes[:8]} has {raw} bytes", tensor.offset)
-    for location in others:  # which of two counts is the reader's choice
-        _external(model, tensor, name, {"location": location}, None)
+    entries = dict(pairs)
+    for location in {value for key, value in pairs if key == "location"} - {entries.get("location", "")}:
+        _external(model, tensor, name, {"location": location}, None)  # which of two counts is the reader's choice
     if outside or "location" in entries:
         _external(model, tensor, name, entries, needed)
 
