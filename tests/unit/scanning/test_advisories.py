@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installml.scanning.advisories import by_package, check_pins, cvss3, load, parse, pins_of
@@ -160,6 +160,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_any_document_is_read_or_refused(value: Any) -> None:
     try:

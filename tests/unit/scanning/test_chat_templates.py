@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scanning.looking import blocking, findings
@@ -157,11 +157,13 @@ def test_the_offset_is_that_of_the_file_in_bytes() -> None:
     assert text.encode()[found.offset or 0 :].startswith(b".__class__")
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="{}%# x.|['\"]()+~-:,0_\\ansetfor", max_size=80))
 def test_any_text_gives_findings_and_nothing_else(text: str) -> None:
     findings("t.jinja", text)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(ATTACKS)), st.integers(0, 200), st.text(max_size=5))
 def test_changed_attacks_end_as_well(name: str, at: int, new: str) -> None:
     text = ATTACKS[name]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installml.scanning import configs
@@ -183,6 +183,7 @@ def test_a_large_vocabulary_with_escapes_as_writers_make_them_passes(small: None
     assert findings("tokenizer.json", words) == []
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_any_document_gives_findings_and_nothing_else(value: Any) -> None:
     for name in ("config.json", "modules.json", "model_index.json", "a.ipynb"):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installml.scanning.errors import SuppressionsInvalid
@@ -80,6 +80,7 @@ def test_a_suppression_of_another_rule_or_place_hides_nothing(change: dict[str, 
     assert outcome.unused == (excuse,)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([MAP, ESCAPE, SOURCE]), unique=True), st.sampled_from(list(Severity)))
 def test_more_findings_never_open_the_gate(found: list[Finding], severity: Severity) -> None:
     gate = Gate(severity=severity)
@@ -119,6 +120,7 @@ def test_a_file_of_many_megabytes_is_refused() -> None:
         parse_suppressions(b"#" * (2 << 20), "s.toml", RULES)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_any_file_is_read_or_refused(data: bytes) -> None:
     try:

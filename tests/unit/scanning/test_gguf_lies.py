@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scanning.looking import (
@@ -133,6 +133,7 @@ def test_a_finding_says_where_the_template_stands() -> None:
     assert data[found.offset or 0 :].startswith(b".__class__")
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_file_gives_findings_and_nothing_else(data: st.DataObject) -> None:
     at = data.draw(st.integers(4, len(GOOD) - 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -157,6 +157,7 @@ def test_external_data_of_another_length_than_the_shape_blocks() -> None:
     assert "onnx-external-range" in blocking("model.onnx", model(tensors=(external("w.bin", length=400),)))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_file_gives_findings_and_nothing_else(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(GOOD) - 1))

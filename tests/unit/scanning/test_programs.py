@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scanning.looking import blocking, findings, rules
@@ -135,6 +135,7 @@ def test_the_offset_is_that_of_the_call() -> None:
     assert text[found.offset :].startswith("os.system")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_gives_findings_and_nothing_else(text: str) -> None:
     findings("model.py", text)

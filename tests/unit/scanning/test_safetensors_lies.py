@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installml.scanning.content import FileContent
@@ -94,6 +94,7 @@ def test_a_sparse_gigabyte_is_read_by_its_header_alone(tmp_path: Path) -> None:
     assert Counting.read < 4 << 20
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_file_gives_findings_and_nothing_else(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(GOOD) - 1))

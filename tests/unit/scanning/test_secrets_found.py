@@ -6,7 +6,7 @@ The secrets here are made up: each is put together, so that no other scanner tak
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scanning.looking import blocking, findings, rules
@@ -88,6 +88,7 @@ def test_binary_weights_are_not_searched() -> None:
     assert findings("weights.dat", b"\xff\0\x01" + TOKENS["GitHub"].encode()) == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_findings_and_nothing_else(data: bytes) -> None:
     findings("notes.txt", data)

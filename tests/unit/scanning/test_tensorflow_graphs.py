@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scanning.looking import blocking, findings, message, rules
@@ -119,6 +119,7 @@ def test_an_operator_of_tensorflow_in_tensorflow_lite_is_found() -> None:
     assert "unreadable" in blocking("model.tflite", b"nothing")
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_file_gives_findings_and_nothing_else(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(GOOD) - 1))
