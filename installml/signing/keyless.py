@@ -116,7 +116,7 @@ class _Certificates:
             return self.authority.verify(bundle, origin)
         raise SignatureInvalid(
             f"{origin}: its certificate is in no log and has no timestamp",
-            hint="If a private authority gave it out, name that authority's certificates: --ca FILE",
+            hint="If a private authority gave it out, name that one: signing.keyless.open_verifier(authority=...)",
             subject=origin,
         )
 

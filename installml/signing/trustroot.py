@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
@@ -43,10 +43,12 @@ class TrustRoot:
 
     Attributes:
         logs: Key id of each log, where it is, and when it was in force.
+        certificate_logs: The same of the logs that certificates are in.
         authorities: The certificate that signs for each certificate authority, and when it was in force.
     """
 
     logs: tuple[tuple[bytes, str, Window], ...]
+    certificate_logs: tuple[tuple[bytes, str, Window], ...]
     authorities: tuple[tuple[x509.Certificate, Window], ...]
 
     @classmethod
@@ -56,22 +58,28 @@ class TrustRoot:
         Raises:
             TrustConfigInvalid: It is no trusted root, or names no log or no authority.
         """
-        node = Node(document)
-        fields = node.mapping(("tlogs", "certificateAuthorities"), ("tlogs", "certificateAuthorities"), open_=True)
-        logs = tuple(_log(each) for each in fields["tlogs"].sequence(_MOST))
+        node, names = Node(document), ("tlogs", "ctlogs", "certificateAuthorities")
+        fields = node.mapping(names, names, open_=True)
+        logs, certificate_logs = (tuple(map(_log, fields[name].sequence(_MOST))) for name in names[:2])
         authorities = tuple(_authority(each) for each in fields["certificateAuthorities"].sequence(_MOST))
-        if node.violations or not logs or not authorities:
+        if node.violations or not (logs and certificate_logs and authorities):
             why = "; ".join(node.violations[:5]) or "it names no log or no authority"
             raise TrustConfigInvalid(f"{origin}: {why}", subject=origin)
-        return cls(logs, tuple(each for each in authorities if each is not None))
+        return cls(logs, certificate_logs, tuple(each for each in authorities if each is not None))
 
     def check(self, bundle: Bundle, certificate: x509.Certificate, time: datetime, origin: str) -> None:
         """Return when whoever vouches for a bundle was in force at a proved time.
 
         Raises:
             SignatureInvalid: A log is not one of these or was not in force, or no authority that was gave out the
-                certificate.
+                certificate, or no log of certificates that was has it.
         """
+        for log, at in _logged(certificate):
+            if not any(log == identifier and at in window for identifier, _, window in self.certificate_logs):
+                raise SignatureInvalid(
+                    f"{origin}: no log of certificates that was trusted at {at:%Y-%m-%d} has its certificate",
+                    subject=origin,
+                )
         for entry in bundle.log_entries:
             if not any(entry.log_id == identifier and time in window for identifier, _, window in self.logs):
                 raise SignatureInvalid(f"{origin}: no log that was trusted at {time:%Y-%m-%d} has it", subject=origin)
@@ -87,6 +95,12 @@ class TrustRoot:
                 if entry.log_id == identifier:
                     return f"{url} {entry.log_index}"
         return ""
+
+
+def _logged(certificate: x509.Certificate) -> list[tuple[bytes, datetime]]:
+    """Return which logs say that they have a certificate, and since when (RFC 6962, 3.2)."""
+    stamps = certificate.extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps).value
+    return [(each.log_id, each.timestamp.replace(tzinfo=UTC)) for each in stamps]
 
 
 def _gave(authority: x509.Certificate, certificate: x509.Certificate) -> bool:

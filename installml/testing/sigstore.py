@@ -136,11 +136,18 @@ class SimulatedSigstore:
         times = make_party("timestamps", self.now, authority=False, purpose=ExtendedKeyUsageOID.TIME_STAMPING)
         return authority, Party(_key()), Party(_key()), times
 
-    def trusted_root(self, *, log_until: datetime | None = None, authority_until: datetime | None = None) -> bytes:
+    def trusted_root(
+        self,
+        *,
+        log_until: datetime | None = None,
+        certificate_log_until: datetime | None = None,
+        authority_until: datetime | None = None,
+    ) -> bytes:
         """Return the trusted root of this instance.
 
         Args:
             log_until: When its log was retired.
+            certificate_log_until: When its log of certificates was.
             authority_until: When its certificate authority was.
         """
         start = self.now - timedelta(days=1)
@@ -153,6 +160,8 @@ class SimulatedSigstore:
         )
         if log_until is not None:
             document["tlogs"][0]["publicKey"]["validFor"]["end"] = _rfc3339(log_until)
+        if certificate_log_until is not None:
+            document["ctlogs"][0]["publicKey"]["validFor"]["end"] = _rfc3339(certificate_log_until)
         if authority_until is not None:
             document["certificateAuthorities"][0]["validFor"]["end"] = _rfc3339(authority_until)
         return canonical(document)

@@ -129,26 +129,27 @@ def test_what_proves_one_statement_does_not_prove_another(
         checked(instance.trusted_root(), json.dumps({**first, "dsseEnvelope": second["dsseEnvelope"]}).encode())
 
 
-def test_a_log_that_was_retired_before_proves_nothing(
-    instance: SimulatedSigstore, checked: Callable[..., Certified]
+@pytest.mark.parametrize(
+    ("retired", "sentence"),
+    [
+        ("log_until", "no log that was trusted at 2025-06-01"),
+        ("certificate_log_until", "no log of certificates that was trusted at 2025-06-01"),
+        ("authority_until", "no authority that was trusted at 2025-06-01"),
+    ],
+)
+def test_whoever_was_retired_before_proves_nothing(
+    retired: str, sentence: str, instance: SimulatedSigstore, checked: Callable[..., Certified]
 ) -> None:
-    root = instance.trusted_root(log_until=NOW - timedelta(hours=1))
-    with pytest.raises(SignatureInvalid, match="no log that was trusted at 2025-06-01"):
-        checked(root, instance.sign(STATEMENT))
-
-
-def test_an_authority_that_was_retired_before_proves_nothing(
-    instance: SimulatedSigstore, checked: Callable[..., Certified]
-) -> None:
-    root = instance.trusted_root(authority_until=NOW - timedelta(hours=1))
-    with pytest.raises(SignatureInvalid, match="no authority that was trusted at 2025-06-01"):
+    root = instance.trusted_root(**{retired: NOW - timedelta(hours=1)})
+    with pytest.raises(SignatureInvalid, match=sentence):
         checked(root, instance.sign(STATEMENT))
 
 
 def test_a_signature_of_before_its_log_was_retired_still_counts(
     instance: SimulatedSigstore, checked: Callable[..., Certified]
 ) -> None:
-    root = instance.trusted_root(log_until=NOW + timedelta(hours=1), authority_until=NOW + timedelta(hours=1))
+    later = NOW + timedelta(hours=1)
+    root = instance.trusted_root(log_until=later, certificate_log_until=later, authority_until=later)
     assert checked(root, instance.sign(STATEMENT)).signer == IdentitySigner(IDENTITY, ISSUER_URL)
 
 
