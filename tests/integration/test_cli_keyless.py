@@ -114,6 +114,18 @@ def test_whoever_trusts_the_identity_need_not_name_it(desk: Desk) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_pull_needs_somebody_who_is_trusted(desk: Desk) -> None:
+    desk.signs()
+    elsewhere = {"INSTALLML_HOME": str(desk.folder / "another home")}
+    refused = desk.run("pull", desk.reference, **elsewhere)
+    assert refused.returncode == 4
+    assert f"--identity {ANN} --issuer {desk.services.issuer}" in " ".join(refused.stderr.split())
+    prefix = desk.reference.rpartition("/")[0]
+    desk.run("trust", "add", prefix, "--identity", ANN, "--issuer", desk.services.issuer, **elsewhere)
+    done = desk.run("pull", desk.reference, **elsewhere)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_token_comes_from_standard_input(desk: Desk) -> None:
     done = desk.run("sign", desk.reference, "--identity-token", "-", stdin=desk.services.token(ANN) + "\n")
     assert done.returncode == 0, done.stderr
