@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backports import zstd
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from installml.scanning.content import BytesContent, FileContent
@@ -25,6 +25,8 @@ from installml.scanning.scanners import SCANNERS
 from installml.scanning.walk import scan_files
 from tests.unit.scanning.looking import blocking, findings, rules
 from tests.unit.scanning.malicious import EVIL, archive, npy, taped
+
+UNHURRIED = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 PLAIN = pickle.dumps({"a": 1})
 BODY = b"body" * 200
@@ -282,6 +284,7 @@ FILES = st.sampled_from([
 ])  # fmt: skip
 
 
+@UNHURRIED
 @given(FILES, CHANGES, st.integers(0, 200))
 def test_a_changed_file_gives_findings_and_nothing_else(
     file: tuple[str, bytes], changes: list[tuple[int, int]], cut: int
@@ -294,6 +297,7 @@ def test_a_changed_file_gives_findings_and_nothing_else(
     scan(name, bytes(changed[: max(1, len(changed) - cut)] if cut < 60 else changed), limits)
 
 
+@UNHURRIED
 @given(
     st.lists(
         st.tuples(st.text(st.characters(codec="ascii", categories=["L"]), min_size=1), st.binary()),

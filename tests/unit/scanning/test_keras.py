@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from installml.scanning.content import BytesContent
@@ -14,6 +14,8 @@ from installml.scanning.keras import HDF5, KERAS_JSON
 from installml.scanning.walk import scan_files
 from tests.unit.scanning.looking import findings
 from tests.unit.scanning.malicious import archive
+
+UNHURRIED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 HEAD = b"\x89HDF\r\n\x1a\n" + bytes(88)
 
@@ -138,6 +140,7 @@ def test_a_config_that_is_not_of_keras_has_no_findings() -> None:
     assert rules("config.json", b'{"model_type": "bert", "architectures": ["BertModel"]}') == set()
 
 
+@UNHURRIED
 @given(st.binary(max_size=200), st.integers(0, 100))
 def test_any_bytes_in_hdf5_give_findings_and_nothing_else(data: bytes, cut: int) -> None:
     text = model(HARMFUL["lambda"][0])

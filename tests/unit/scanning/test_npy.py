@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scanning.looking import blocking, findings, rules
 from tests.unit.scanning.malicious import EVIL, OBJECTS, npy, npz
+
+UNHURRIED = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def headed(header: bytes, data: bytes = b"", version: tuple[int, int] = (1, 0)) -> bytes:
@@ -102,11 +104,13 @@ def test_objects_in_a_compressed_archive_are_found_with_their_member() -> None:
     assert [(finding.rule.id, finding.inner) for finding in found] == [("pickle-dangerous-import", "b.npy!objects.pkl")]
 
 
+@UNHURRIED
 @given(st.binary(max_size=200), st.sampled_from([(1, 0), (2, 0), (3, 0)]))
 def test_any_header_gives_findings_and_nothing_else(header: bytes, version: tuple[int, int]) -> None:
     findings("a.npy", headed(header, b"", version))
 
 
+@UNHURRIED
 @given(st.text(st.sampled_from("{}()[]',:0123 descrfortan_oshpTueFalN\"\\<|O"), max_size=120))
 def test_any_text_as_a_header_gives_findings_and_nothing_else(header: str) -> None:
     findings("a.npy", headed(header.encode(), bytes(8)))

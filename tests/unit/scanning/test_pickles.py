@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from installml.scanning.calls import Import
@@ -23,6 +23,8 @@ from installml.scanning.pickles import PICKLES
 from installml.scanning.walk import TOO_MUCH, scan_files
 from tests.unit.scanning.looking import blocking
 from tests.unit.scanning.malicious import EVIL, MALICIOUS, Runs, archive, called, named, text
+
+UNHURRIED = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def scan(data: bytes, name: str = "m.pkl", limits: Limits | None = None) -> Report:
@@ -174,6 +176,7 @@ def changed(data: bytes, changes: list[tuple[int, int]]) -> bytes:
 CHANGES = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8)
 
 
+@UNHURRIED
 @given(PICKLED, CHANGES, st.integers(0, 100))
 def test_a_changed_pickle_gives_findings_and_nothing_else(
     data: bytes, changes: list[tuple[int, int]], cut: int
@@ -183,6 +186,7 @@ def test_a_changed_pickle_gives_findings_and_nothing_else(
         scan(data[: len(data) - cut], name, Limits(steps=100_000))
 
 
+@UNHURRIED
 @given(st.binary(max_size=300))
 def test_any_bytes_give_findings_and_nothing_else(data: bytes) -> None:
     scan(data, "m.pkl", Limits(steps=100_000))
@@ -192,6 +196,7 @@ def test_any_bytes_give_findings_and_nothing_else(data: bytes) -> None:
 OPCODES = st.sampled_from([opcode.code.encode("latin-1") for opcode in pickletools.opcodes])
 
 
+@UNHURRIED
 @given(
     st.lists(OPCODES | st.sampled_from([text("os"), text("system"), named("os", "system"), b"\n", b"\0"]), max_size=60)
 )
@@ -204,11 +209,13 @@ def _values() -> st.SearchStrategy[object]:
     return st.recursive(plain, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner))
 
 
+@UNHURRIED
 @given(_values(), st.integers(0, 5))
 def test_plain_values_have_no_findings_in_any_protocol(value: object, protocol: int) -> None:
     assert scan(pickle.dumps(value, protocol)).findings == []
 
 
+@UNHURRIED
 @given(_values(), st.integers(0, 5))
 def test_a_call_anywhere_in_plain_values_is_found(value: object, protocol: int) -> None:
     found = {finding.rule.id for finding in scan(pickle.dumps([value, Runs(), value], protocol)).findings}
@@ -280,6 +287,7 @@ def check_against_python(data: bytes) -> None:
         assert imported_by_python(data, pickle.Unpickler) <= seen
 
 
+@UNHURRIED
 @given(PICKLED, CHANGES)
 def test_python_imports_nothing_from_a_changed_pickle_that_was_not_seen(
     data: bytes, changes: list[tuple[int, int]]
@@ -293,6 +301,7 @@ PIECES = OPCODES | st.sampled_from(
 )  # fmt: skip
 
 
+@UNHURRIED
 @given(st.lists(PIECES, max_size=40))
 def test_python_imports_nothing_from_a_row_of_opcodes_that_was_not_seen(pieces: list[bytes]) -> None:
     check_against_python(b"".join(pieces) + b".")

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from installml.scanning.content import BytesContent
@@ -25,6 +25,8 @@ from installml.scanning.walk import scan_files
 from installml.scanning.zips import ZIPS
 from tests.unit.scanning.malicious import archive, taped
 from tests.unit.scanning.test_archives import streamed, wide
+
+UNHURRIED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Members = set[tuple[str, bytes]]
 MEMBERS = (("a/data.pkl", b"first" * 9), ("a/b.txt", b"second" * 5), ("c", b""), ("d", bytes(range(256))))
@@ -96,6 +98,7 @@ ZIPPED = [
 ]  # fmt: skip
 
 
+@UNHURRIED
 @given(st.sampled_from(ZIPPED), CHANGES | SMALL, st.binary(max_size=30), st.binary(max_size=30))
 def test_of_a_changed_zip(data: bytes, changes: list[tuple[float, int]], before: bytes, behind: bytes) -> None:
     data = before + changed(data, changes) + behind
@@ -105,6 +108,7 @@ def test_of_a_changed_zip(data: bytes, changes: list[tuple[float, int]], before:
     check("a.zip", data, read)
 
 
+@UNHURRIED
 @given(st.permutations(ZIPPED), st.lists(st.integers(0, 3000), min_size=2, max_size=2), st.booleans())
 def test_of_two_zips_in_one_file(files: list[bytes], cuts: list[int], commented: bool) -> None:
     first, second = files[0][: cuts[0] or None], files[1][: cuts[1] or None]
@@ -121,12 +125,14 @@ def test_of_two_zips_in_one_file(files: list[bytes], cuts: list[int], commented:
 TARRED = [taped(*MEMBERS), taped(("long/" * 40 + "x", b"long"), *MEMBERS)]
 
 
+@UNHURRIED
 @given(st.sampled_from(TARRED), CHANGES | SMALL)
 def test_of_a_changed_tar(data: bytes, changes: list[tuple[float, int]]) -> None:
     data = changed(data, changes)
     check("a.tar", data, set(tarred(data)))
 
 
+@UNHURRIED
 @given(st.permutations(TARRED), st.integers(0, 8), st.integers(0, 8))
 def test_of_two_tars_in_one_file(files: list[bytes], keep: int, blocks: int) -> None:
     data = files[0][: keep * 512] + bytes(blocks * 512) + files[1]
@@ -140,6 +146,7 @@ STREAMED = {
 }  # fmt: skip
 
 
+@UNHURRIED
 @given(st.sampled_from(sorted(STREAMED)), CHANGES | SMALL, st.binary(max_size=20))
 def test_of_a_changed_stream(ending: str, changes: list[tuple[float, int]], behind: bytes) -> None:
     data, opener = STREAMED[ending]
@@ -150,6 +157,7 @@ def test_of_a_changed_stream(ending: str, changes: list[tuple[float, int]], behi
     check(f"a.{ending}", data, read)
 
 
+@UNHURRIED
 @given(CHANGES | SMALL, st.binary(max_size=20))
 def test_of_a_changed_zlib_stream(changes: list[tuple[float, int]], behind: bytes) -> None:
     data = changed(zlib.compress(BODY), changes) + behind
