@@ -151,16 +151,14 @@ def delta_of(found: Found, session: Session, vouched: Vouched | None = None) -> 
         return None
     from ..transfer.delta import LocalDelta
 
-    trusted = frozenset(session.trusted_indexes(found.descriptor))
-    if vouched is not None:
-        trusted |= vouched.indexes(found, session)
-
+    published = vouched.indexes(found, session) if vouched is not None else {}
     return LocalDelta(
         session.remote(found.reference),
         release_of(found),
         seeds(session),
         relatives=relatives(found.reference, found.descriptor.digest, session),
-        trusted=trusted,
+        trusted={*session.trusted_indexes(found.descriptor), *(layer.digest for layer in published.values())},
+        published=published,
         on_event=session.on_event,
     )
 

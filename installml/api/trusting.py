@@ -110,7 +110,7 @@ def remember(verdict: Verdict, session: Session) -> None:
     session.trusted.remember(verdict)
 
 
-def trusted_indexes(verdict: Verdict, source: IndexSource, release: Release) -> frozenset[Digest]:
+def trusted_indexes(verdict: Verdict, source: IndexSource, release: Release) -> dict[Digest, Descriptor]:
     """Return the chunk indexes that the signers of a verdict vouch for, so that chunks prove as much as whole files.
 
     Anybody who may push can attach another list of indexes; it is not the one that was signed, and then none is vouched
@@ -120,12 +120,15 @@ def trusted_indexes(verdict: Verdict, source: IndexSource, release: Release) -> 
         verdict: The verdict.
         source: Where the indexes are.
         release: The package.
+
+    Returns:
+        Where the index of each large file is, by the file's digest; empty where none is vouched for.
     """
     if not verdict.chunks or not release.large:
-        return frozenset()
+        return {}
     layers = index_layers(source, release)
     vouched = layers and chunks_digest(layers) in verdict.chunks
-    return frozenset(layer.digest for layer in layers) if vouched else frozenset()
+    return {blob.digest: layer for blob, layer in zip(release.large, layers, strict=True)} if vouched else {}
 
 
 def index_layers(source: IndexSource, release: Release) -> list[Descriptor]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..digest import Digest
 from ..events import Notice, Phase
+from ..spec.descriptor import Descriptor
 from .index import release_of
 from .places import Found
 from .session import Session
@@ -39,10 +40,10 @@ class Vouched:
     unsigned: bool = False
     verdict: Verdict | None = None
 
-    def indexes(self, found: Found, session: Session) -> frozenset[Digest]:
-        """Return the chunk indexes that the signers vouch for; asks the registry only where they speak of any."""
+    def indexes(self, found: Found, session: Session) -> dict[Digest, Descriptor]:
+        """Return the chunk indexes, by file, that the signers vouch for; nothing is asked where they speak of none."""
         if self.verdict is None or not found.remote:
-            return frozenset()
+            return {}
         from .trusting import trusted_indexes
 
         return trusted_indexes(self.verdict, session.remote(found.reference), release_of(found))

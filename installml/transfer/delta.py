@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from blake3 import blake3
@@ -185,6 +186,7 @@ class LocalDelta:
         seeds: What is here.
         relatives: Packages of the same repository that are here: their large blobs become seeds when they are not.
         trusted: Digests of indexes that verified signatures vouch for.
+        published: Where the indexes of the package are, by blob, where that has been asked already.
         on_event: Told what cannot be used.
     """
 
@@ -196,6 +198,7 @@ class LocalDelta:
         *,
         relatives: Sequence[Release] = (),
         trusted: Collection[Digest] = (),
+        published: Mapping[Digest, Descriptor] = MappingProxyType({}),
         on_event: Listener = ignore,
     ) -> None:
         self._source = source
@@ -207,7 +210,7 @@ class LocalDelta:
         self._on_event = on_event
         self._lock = threading.Lock()
         self._indexes: dict[Digest, ChunkIndex | None] = {}
-        self._published: dict[Digest, dict[Digest, Descriptor]] = {}
+        self._published = {package.descriptor.digest: dict(published)} if published else {}
         self._learned = False
         self._told = False
         self.taken = 0  # bytes that came from seeds

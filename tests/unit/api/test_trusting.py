@@ -161,7 +161,8 @@ def large(registry: RunningRegistry, write_model: Callable[..., Path], publisher
 
 
 def vouched(found: Found, session: Session) -> frozenset[object]:
-    return frozenset(trusted_indexes(judge(found, session), session.remote(found.reference), release_of(found)))
+    layers = trusted_indexes(judge(found, session), session.remote(found.reference), release_of(found))
+    return frozenset(layer.digest for layer in layers.values())
 
 
 def test_the_chunk_index_that_was_signed_is_trusted(large: str, trusting: Session) -> None:
