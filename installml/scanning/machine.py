@@ -30,16 +30,22 @@ _KEPT_ITEMS = 64
 #: Values on the stack or in the memo, and bytes of text among them, that a scan keeps for one pickle.
 _MAX_HELD = 4_000_000
 _MAX_HELD_TEXT = 256 << 20
+_HIGHEST_PROTOCOL = 5
 _MAX_NESTED = 8
 _MAX_BLOBS = 10_000
-#: How bytes begin that look like a pickle or a zip themselves, and how many they must be.
-_NESTED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+#: How bytes begin that look like a pickle themselves, or like what holds one, and how many they must be.
+_NESTED = (
+    *(b"\x80" + bytes([protocol]) for protocol in range(2, _HIGHEST_PROTOCOL + 1)),
+    b"PK\x03\x04",
+    b"\x93NUMPY",
+    b"\x1f\x8b\x08",
+    b"\xfd7zXZ\0",
+)
 _SMALLEST = 8
 #: Classes whose objects CPython takes for a state to update attributes with.
 _DICTIONARIES = frozenset(
     ("Bunch", "Counter", "DeprecationDict", "OptimizeResult", "OrderedDict", "defaultdict", "dict", "AttributeDict")
 )
-_HIGHEST_PROTOCOL = 5
 
 
 class Watcher(Protocol):
@@ -106,7 +112,7 @@ class Machine:
         watcher: Is told what would happen.
         plain: Raw numbers behind a joblib array are not passed over, as in plain pickle.
 
-    After `run`, ``nested`` has the bytes in it that look like a pickle or a zip themselves.
+    After `run`, ``nested`` has the bytes in it that look like a pickle, or what holds one.
     """
 
     def __init__(self, content: Content, start: int, budget: Budget, watcher: Watcher, *, plain: bool = False) -> None:

@@ -313,6 +313,8 @@ MALICIOUS: dict[str, tuple[str, Make]] = {
     "pickle in a pickle": ("m.pkl", lambda: called("pickle", "loads", b"C" + bytes([len(EVIL)]) + EVIL)),
     "pickle in bytes that nothing unpickles": ("m.pkl", lambda: pickle.dumps({"config": b"x", "more": EVIL}, 4)),
     "pickle in bytes in a pickle in bytes": ("m.pkl", lambda: pickle.dumps([pickle.dumps([EVIL])])),
+    "pickle in compressed bytes": ("m.pkl", lambda: pickle.dumps({"x": gzip.compress(EVIL)})),
+    "pickle in an array in bytes": ("m.pkl", lambda: pickle.dumps({"x": npy(OBJECTS)})),
     "torch storage in a pickle": ("m.pkl", _legacy_torch_nested),
     "joblib, plain pickle reads the numbers": ("m.joblib", _joblib_plain),
     "joblib array of objects": ("m.joblib", _joblib_objects),
