@@ -21,7 +21,9 @@ SPELLED = {
     "login": {"password_stdin": "password"},  # secrets are never arguments of a process
     "predict": {"input": "inputs"},  # a file here, values there; `request` is the other kind of file
     "serve": {"token_file": "token", "detach": ""},  # serve(...) of the SDK is a handle: always detached
-    **dict.fromkeys(("sign", "attest", "push"), {"keyless": "login", "identity_token": "login"}),  # a token is a secret
+    "sign": {"keyless": "login", "identity_token": "login"},  # a token is a secret
+    "attest": {"keyless": "login", "identity_token": "login"},
+    "push": {"keyless": "login", "identity_token": "login"},
     "pull": {"detach": ""},  # a process of its own; in Python a thread does it
     "remove": {"yes": ""},  # a question at a terminal
     "trust policy": {"_what": ""},  # the word "show"
