@@ -27,6 +27,7 @@ from ..store.protocol import Source
 from ..store.room import room_needed
 from ..store.verified import read_verified
 from ..transfer.delta import Fetch, spared
+from .gating import gate
 from .places import Found, find
 from .pull import Brought, bring, delta_of
 from .results import InstallResult, UninstallResult
@@ -52,6 +53,8 @@ def install(
     runtime: bool = True,
     allow_unsigned: bool = False,
     allow_downgrade: bool = False,
+    block: str = "high",
+    suppressions: str = "",
     dry_run: bool = False,
     session: Session = AMBIENT,
 ) -> InstallResult:
@@ -64,6 +67,9 @@ def install(
         runtime: Also make its runtime environment, unless what is installed is a part that cannot be run.
         allow_unsigned: Install it although nobody vouches for it; that is recorded.
         allow_downgrade: Install it although a version that was signed later has been seen under the same tag.
+        block: Severity of a scan's finding from which it is not installed: info, low, medium, high, critical, or never.
+            What was built on this machine, or is installed already, is not scanned.
+        suppressions: TOML file of findings that do not count.
         dry_run: Stop after the checks; nothing is fetched or changed.
         session: Collaborators.
 
@@ -76,6 +82,7 @@ def install(
         NothingSelected: It has no such file or checkpoint; nothing was fetched.
         HardwareError: This machine cannot run it; nothing was fetched.
         TrustError: Nobody who is trusted here vouches for it; nothing but signatures was fetched.
+        ScanBlocked: The scan found danger; the previous version stays in use.
         IntegrityError: Bytes are not what was named; the previous version stays in use.
         ModelError: The runtime environment cannot be made; the previous version stays in use.
     """
@@ -97,12 +104,22 @@ def install(
     session.store.prepare()
     with session.store.lease():
         done = bring(found, part, session, vouched)
+        scanned: tuple[str, ...] = ()
+        if vouched.verdict is not None and not _installed_like_this(before, found, part):
+            scanned = gate(found, package, part, session, block=block, suppressions=suppressions)
         environment = _environment(package, session.local(found.reference), session) if runtime and part.runs else None
         record = _record(found, package, part, variant, environment, vouched, session)
         if environment is None and before is not None and before.descriptor.digest == record.descriptor.digest:
             record = replace(record, runtime=before.runtime, python=before.python)  # one that is there is kept
         session.installed.record(record)
-    return _result(record, done, part, vouched, unchanged=before is not None and _same(before, record))
+    unchanged = before is not None and _same(before, record)
+    return _result(record, done, part, (vouched.told, *scanned), unchanged=unchanged)
+
+
+def _installed_like_this(before: Record | None, found: Found, part: Part) -> bool:
+    """Return whether the same part of the same package was installed, and so scanned, before."""
+    known = _of_this(before, found)
+    return known is not None and known.partial == part.paths
 
 
 def _same(before: Record, now: Record) -> bool:
@@ -259,7 +276,7 @@ def _whole(record: Record, package: Package) -> bool:
         return False
 
 
-def _result(record: Record, done: Brought, part: Part, vouched: Vouched, *, unchanged: bool) -> InstallResult:
+def _result(record: Record, done: Brought, part: Part, notices: tuple[str, ...], *, unchanged: bool) -> InstallResult:
     return InstallResult(
         reference=record.reference,
         name=record.name,
@@ -276,7 +293,7 @@ def _result(record: Record, done: Brought, part: Part, vouched: Vouched, *, unch
         runtime=record.runtime,
         python=record.python,
         unchanged=unchanged,
-        notices=(vouched.told,),
+        notices=notices,
         partial=part.told,
     )
 

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.integration
 PROGRAM = [sys.executable, "-m", "installml"]
 RECIPE = "name: acme/llm\nversion: {version}\nlicense: Apache-2.0\ndescription: x\nruntime:\n  engine: none\n"
 WEIGHTS = os.urandom(9 << 20)  # large enough for a chunk index
+FILES = {"weights.bin": WEIGHTS}
+EVIL = b"cposix\nsystem\n(S'id'\ntR."  # protocol 0: calls posix.system("id")
 FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -80,12 +82,15 @@ class World:
         self.children.append(child)
         return child
 
-    def publish(self, who: str, version: str = "1.0.0", *, sign: bool = True, tag: str = "1") -> str:
+    def publish(
+        self, who: str, version: str = "1.0.0", *, sign: bool = True, tag: str = "1", files: dict[str, bytes] = FILES
+    ) -> str:
         """Build a package as somebody, push it, and sign it with their only key."""
         model = self.folder / f"model-{who}-{version}"
         model.mkdir(exist_ok=True)
         (model / "installml.yaml").write_text(RECIPE.format(version=version))
-        (model / "weights.bin").write_bytes(WEIGHTS)
+        for name, data in files.items():
+            (model / name).write_bytes(data)
         if sign and "sha256:" not in self.did(who, "keys", "list"):
             self.did(who, "keys", "generate", who, "--no-passphrase")
         self.did(who, "push", model, "-t", f"{self.repository}:{tag}", *(["--sign"] if sign else []))
@@ -210,3 +215,19 @@ def test_a_signed_chunk_index_is_believed_and_one_that_is_not_signed_is_not(worl
     assert any(owed.rglob("*"))  # the blob's own digest is still to be computed: its chunks were vouched for
     world.did("carol", "pull", reference, "--allow-unsigned")
     assert not any((world.folder / "carol" / "store" / "state" / "owed").rglob("*"))
+
+
+def test_what_a_trusted_signer_has_made_is_scanned_before_it_is_put_to_use(world: World) -> None:
+    good = world.publish("ada")
+    (world.folder / "ada.pub").write_text(world.did("ada", "keys", "export", "ada"))
+    world.did("bob", "trust", "add", world.repository, "--key", world.folder / "ada.pub")
+    world.did("bob", "install", good, "--no-runtime")
+    evil = world.publish("ada", "2.0.0", tag="2", files={"model.pkl": EVIL})
+    done = world.run("bob", "install", evil, "--no-runtime", "--format", "json")
+    error = json.loads(done.stdout)
+    assert (done.returncode, error["reference"]) == (4, "scan-blocked")
+    assert "model.pkl" in error["message"]
+    records = (world.folder / "bob" / "store" / "installed").rglob("record.json")
+    assert [json.loads(record.read_text())["version"] for record in records] == ["1.0.0"]
+    let = json.loads(world.did("bob", "install", evil, "--no-runtime", "--block", "never", "--format", "json"))
+    assert any("model.pkl" in notice for notice in let["notices"])

@@ -6,12 +6,15 @@ from ..context import Cli
 from ..options import (
     AllowDowngradeOpt,
     AllowUnsignedOpt,
+    BlockFrom,
+    BlockOpt,
     CheckpointOpt,
     DryRunOpt,
     InstalledArg,
     OnlyOpt,
     RefArg,
     RuntimeOpt,
+    SuppressionsOpt,
 )
 
 __all__ = ["install", "uninstall"]
@@ -26,6 +29,8 @@ def install(
     runtime: RuntimeOpt = True,
     allow_unsigned: AllowUnsignedOpt = False,
     allow_downgrade: AllowDowngradeOpt = False,
+    block: BlockOpt = BlockFrom.HIGH,
+    suppressions: SuppressionsOpt = "",
     dry_run: DryRunOpt = False,
 ) -> None:
     """Install a model, all or nothing, so that it can be served."""
@@ -39,6 +44,8 @@ def install(
             runtime=runtime,
             allow_unsigned=allow_unsigned,
             allow_downgrade=allow_downgrade,
+            block=block.value,
+            suppressions=suppressions,
             dry_run=dry_run,
             session=session,
         )
