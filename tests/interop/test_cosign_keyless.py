@@ -28,9 +28,12 @@ from installml.testing.sigstore import SimulatedSigstore
 from installml.trust.claims import annotations_of
 from installml.trust.evidence import Claims, Evidence, IdentitySigner, UnprovedKind
 from installml.trust.statement import COSIGN_SIGN, Statement, Subject
+from tests.interop.conftest import Observed
 from tests.services import tools
 from tests.services.sigstore import Sigstore, sigstore
 from tests.unit.api.kit import make_model, make_session
+
+pytestmark = pytest.mark.integration
 
 ANN, BOB = "ann@example.org", "bob@example.org"
 
@@ -44,6 +47,7 @@ class Stage:
     digest: Digest
     folder: Path
     services: Sigstore
+    kind: str = "embedded"
 
     def cosign(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run cosign, which has no network but loopback to gain anything from."""
@@ -96,7 +100,7 @@ def services() -> Iterator[Sigstore]:
 
 
 @pytest.fixture
-def stage(services: Sigstore, tmp_path: Path) -> Iterator[Stage]:
+def here(services: Sigstore, tmp_path: Path) -> Iterator[Stage]:
     with start() as registry:
         session = make_session(tmp_path / "home", tmp_path / "user")
         reference = Reference.parse(f"{registry.address}/acme/sentiment:1.0.0")
@@ -112,66 +116,75 @@ def elsewhere(tmp_path: Path) -> Path:
     return path
 
 
-def test_we_verify_what_cosign_signed(stage: Stage) -> None:
-    stage.cosign_signs()
-    [found] = stage.we_verify().signed
-    assert found.signer == IdentitySigner(ANN, stage.services.issuer)
-    assert (found.predicate_type, found.subjects) == (COSIGN_SIGN, (stage.digest,))
+def test_we_verify_what_cosign_signed(here: Stage, observed: Observed) -> None:
+    here.cosign_signs()
+    [found] = here.we_verify().signed
+    assert found.signer == IdentitySigner(ANN, here.services.issuer)
+    assert (found.predicate_type, found.subjects) == (COSIGN_SIGN, (here.digest,))
     assert found.signed_at is not None
     assert found.log.startswith("http://127.0.0.1:")
+    observed("cosign, installml", "sign keyless; verify", "verified")
 
 
-def test_we_tell_apart_who_signed_with_cosign(stage: Stage) -> None:
-    stage.cosign_signs(ANN)
-    stage.cosign_signs(BOB)
-    signers = {str(each.signer) for each in stage.we_verify().signed}
-    assert signers == {f"{who} ({stage.services.issuer})" for who in (ANN, BOB)}
+def test_we_tell_apart_who_signed_with_cosign(here: Stage, observed: Observed) -> None:
+    here.cosign_signs(ANN)
+    here.cosign_signs(BOB)
+    signers = {str(each.signer) for each in here.we_verify().signed}
+    assert signers == {f"{who} ({here.services.issuer})" for who in (ANN, BOB)}
+    observed("cosign, installml", "sign keyless twice; verify", "each told apart by installml")
 
 
-def test_what_cosign_signed_proves_nothing_under_other_roots(stage: Stage, elsewhere: Path) -> None:
-    stage.cosign_signs()
-    found = stage.we_verify(elsewhere)
+def test_what_cosign_signed_proves_nothing_under_other_roots(here: Stage, elsewhere: Path, observed: Observed) -> None:
+    here.cosign_signs()
+    found = here.we_verify(elsewhere)
     assert found.signed == ()
     assert [each.kind for each in found.unproved] == [UnprovedKind.INVALID]
+    observed("cosign, installml", "sign keyless; verify under other roots", "refused by installml")
 
 
-def test_cosign_verifies_what_we_signed(stage: Stage) -> None:
-    stage.we_sign()
-    done = stage.cosign_verifies()
+def test_cosign_verifies_what_we_signed(here: Stage, observed: Observed) -> None:
+    here.we_sign()
+    done = here.cosign_verifies()
     assert done.returncode == 0, done.stderr
+    observed("cosign, installml", "sign --keyless; verify", "verified by cosign")
 
 
-def test_cosign_and_we_verify_both_what_we_both_signed(stage: Stage) -> None:
-    stage.we_sign(ANN)
-    stage.cosign_signs(BOB)
-    assert [stage.cosign_verifies(identity=who).returncode for who in (ANN, BOB)] == [0, 0]
-    assert len(stage.we_verify().signed) == 2
+def test_cosign_and_we_verify_both_what_we_both_signed(here: Stage, observed: Observed) -> None:
+    here.we_sign(ANN)
+    here.cosign_signs(BOB)
+    assert [here.cosign_verifies(identity=who).returncode for who in (ANN, BOB)] == [0, 0]
+    assert len(here.we_verify().signed) == 2
+    observed("cosign, installml", "sign --keyless beside sign keyless; verify", "each verified by both")
 
 
-def test_cosign_refuses_what_somebody_else_signed(stage: Stage) -> None:
-    stage.we_sign(BOB)
-    done = stage.cosign_verifies(identity=ANN)
+def test_cosign_refuses_what_somebody_else_signed(here: Stage, observed: Observed) -> None:
+    here.we_sign(BOB)
+    done = here.cosign_verifies(identity=ANN)
     assert done.returncode != 0
     assert BOB in done.stderr
+    observed("cosign, installml", "sign --keyless; verify as somebody else", "refused by cosign")
 
 
-def test_cosign_refuses_an_identity_of_another_issuer(stage: Stage) -> None:
-    stage.we_sign()
-    done = stage.cosign_verifies(issuer="https://accounts.google.com")
+def test_cosign_refuses_an_identity_of_another_issuer(here: Stage, observed: Observed) -> None:
+    here.we_sign()
+    done = here.cosign_verifies(issuer="https://accounts.google.com")
     assert done.returncode != 0
-    assert stage.services.issuer in done.stderr
+    assert here.services.issuer in done.stderr
+    observed("cosign, installml", "sign --keyless; verify under another issuer", "refused by cosign")
 
 
-def test_cosign_refuses_what_we_signed_under_other_roots(stage: Stage, elsewhere: Path) -> None:
-    stage.we_sign()
-    assert stage.cosign_verifies(root=elsewhere).returncode != 0
+def test_cosign_refuses_what_we_signed_under_other_roots(here: Stage, elsewhere: Path, observed: Observed) -> None:
+    here.we_sign()
+    assert here.cosign_verifies(root=elsewhere).returncode != 0
+    observed("cosign, installml", "sign --keyless; verify under other roots", "refused by cosign")
 
 
-def test_cosign_refuses_what_we_signed_about_another_package(stage: Stage) -> None:
-    stage.we_sign(about=Digest.of(b"another package"))
-    assert stage.cosign_verifies().returncode != 0
+def test_cosign_refuses_what_we_signed_about_another_package(here: Stage, observed: Observed) -> None:
+    here.we_sign(about=Digest.of(b"another package"))
+    assert here.cosign_verifies().returncode != 0
+    observed("cosign, installml", "sign --keyless, about another package; verify", "refused by cosign")
 
 
-def test_what_we_signed_about_another_package_names_that_one(stage: Stage) -> None:
-    stage.we_sign(about=Digest.of(b"another package"))
-    assert [each.subjects for each in stage.we_verify().signed] == [(Digest.of(b"another package"),)]
+def test_what_we_signed_about_another_package_names_that_one(here: Stage) -> None:
+    here.we_sign(about=Digest.of(b"another package"))
+    assert [each.subjects for each in here.we_verify().signed] == [(Digest.of(b"another package"),)]

@@ -23,6 +23,7 @@ from installml.trust import oms
 from installml.trust.bundle import Bundle, Certificates
 from installml.trust.dsse import Envelope
 from installml.trust.evidence import Form, IdentitySigner, KeySigner, Signed, Unproved
+from tests.interop.conftest import Observed
 from tests.services.sigstore import Sigstore, sigstore
 from tests.services.tools import need
 from tests.unit.signing.authorities import Holder, issue
@@ -79,7 +80,7 @@ def services() -> Iterator[Sigstore]:
         yield running
 
 
-def test_we_verify_what_model_signing_signed_keyless(model: Model, services: Sigstore) -> None:
+def test_we_verify_what_model_signing_signed_keyless(model: Model, services: Sigstore, observed: Observed) -> None:
     done = model.run(
         "sign", "sigstore", "--trust_config", services.trust_config, "--identity_token", services.token(ANN)
     )
@@ -88,20 +89,22 @@ def test_we_verify_what_model_signing_signed_keyless(model: Model, services: Sig
     assert isinstance(found, Signed)
     assert (found.signer, found.form) == (IdentitySigner(ANN, services.issuer), Form.OMS)
     assert found.subjects == (PACKAGE,)
+    observed("installml, model-signing", "sign sigstore; verify", "verified")
 
 
 def test_what_model_signing_signed_proves_nothing_under_other_roots(
-    model: Model, services: Sigstore, tmp_path: Path
+    model: Model, services: Sigstore, tmp_path: Path, observed: Observed
 ) -> None:
     model.run("sign", "sigstore", "--trust_config", services.trust_config, "--identity_token", services.token(ANN))
     elsewhere = tmp_path / "elsewhere.json"
     elsewhere.write_bytes(SimulatedSigstore(datetime.now(UTC)).trusted_root())
     assert isinstance(model.proved(Proofs(PACKAGE, (), open_verifier(elsewhere), model.digests)), Unproved)
+    observed("installml, model-signing", "sign sigstore; verify under other roots", "refused by installml")
 
 
 @pytest.mark.parametrize(("identity", "accepted"), [(ANN, True), ("bob@example.org", False)])
 def test_model_signing_verifies_what_we_signed_keyless(
-    identity: str, accepted: bool, model: Model, services: Sigstore
+    identity: str, accepted: bool, model: Model, services: Sigstore, observed: Observed
 ) -> None:
     signer = KeylessSigner(services.trust_config, token=Secret(services.token(ANN)))
     model.signature.write_bytes(signer.bundle(model.statement()).to_bytes())
@@ -110,6 +113,11 @@ def test_model_signing_verifies_what_we_signed_keyless(
         "--identity_provider", services.issuer,
     )  # fmt: skip
     assert (done.returncode == 0) is accepted, done.stdout + done.stderr
+    observed(
+        "installml, model-signing",
+        f"sign --keyless; verify sigstore as {'who signed' if accepted else 'somebody else'}",
+        "verified" if accepted else "refused by model_signing",
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,9 @@ def trusting(company: Company, anchor: Holder, model: Model) -> Proofs:
     return Proofs(PACKAGE, (), open_verifier(authority=authority), model.digests)
 
 
-def test_we_verify_what_model_signing_signed_with_a_certificate(model: Model, company: Company) -> None:
+def test_we_verify_what_model_signing_signed_with_a_certificate(
+    model: Model, company: Company, observed: Observed
+) -> None:
     done = model.run(
         "sign", "certificate", "--private_key", company.file("key.pem", company.signer.private),
         "--signing_certificate", company.file("signer.pem", company.signer.pem),
@@ -153,9 +163,12 @@ def test_we_verify_what_model_signing_signed_with_a_certificate(model: Model, co
     assert isinstance(found, Signed)
     assert (found.signer, found.subjects) == (KeySigner(company.root.fingerprint), (PACKAGE,))
     assert isinstance(model.proved(trusting(company, issue("root", authority=True), model)), Unproved)
+    observed("installml, model-signing", "sign certificate; verify", "verified; refused under another authority")
 
 
-def test_model_signing_verifies_what_was_signed_here_with_a_certificate(model: Model, company: Company) -> None:
+def test_model_signing_verifies_what_was_signed_here_with_a_certificate(
+    model: Model, company: Company, observed: Observed
+) -> None:
     envelope = Envelope.signed(model.statement(), company.signer.sign)
     chain = Certificates((company.signer.der, company.middle.der), single=False)
     model.signature.write_bytes(Bundle(envelope, chain).to_bytes())
@@ -166,3 +179,8 @@ def test_model_signing_verifies_what_was_signed_here_with_a_certificate(model: M
     ]
     assert codes[0] == 0
     assert codes[1] != 0
+    observed(
+        "installml, model-signing",
+        "bundle with a certificate; verify certificate",
+        "verified; refused under another authority",
+    )

@@ -15,6 +15,7 @@ from installml.signing.keyless import KeylessSigner
 from installml.signing.secret import Secret
 from installml.testing.sigstore import IDENTITY, ISSUER_URL, Flaw, SimulatedSigstore
 from installml.trust.statement import COSIGN_SIGN, Statement, Subject
+from tests.interop.conftest import Observed
 from tests.services.programs import TOOLS, NodeTool
 from tests.services.sigstore import Sigstore, sigstore
 from tests.services.tools import need
@@ -48,8 +49,8 @@ def by_npm(root: Path, bundle: Path, identity: str, issuer: str) -> subprocess.C
     return run(["node", str(script), str(tool.home), str(root), str(bundle), identity, issuer], bundle.parent)
 
 
-JUDGES: dict[str, Judge] = {"cosign": by_cosign, "npm": by_npm}
-LENIENT = {"npm": {Flaw.NO_CODE_SIGNING}}
+JUDGES: dict[str, Judge] = {"cosign": by_cosign, "sigstore-verify": by_npm}
+LENIENT = {"sigstore-verify": {Flaw.NO_CODE_SIGNING}}
 """What a tool does not mind: @sigstore/verify 4.1.3 does not ask what a certificate is for."""
 
 
@@ -65,6 +66,12 @@ def judge(request: pytest.FixtureRequest, tmp_path: Path) -> Judge:
         return JUDGES[request.param](tmp_path / "root.json", tmp_path / "bundle.json", identity, issuer)
 
     return judged
+
+
+@pytest.fixture
+def tool(request: pytest.FixtureRequest) -> str:
+    """What the table calls the tool and us."""
+    return ", ".join(sorted((request.node.callspec.params["judge"], "installml")))
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +96,15 @@ def test_what_is_wrong_here_is_wrong_there(
     flaw: Flaw,
     judge: Judge,
     instances: dict[int, SimulatedSigstore],
-    request: pytest.FixtureRequest,
+    tool: str,
+    observed: Observed,
 ) -> None:
     instance = instances[rekor]
     done = judge(instance.trusted_root(), instance.sign(STATEMENT, flaw=flaw))
-    lenient = flaw in LENIENT.get(request.node.callspec.params["judge"], ())
+    lenient = any(flaw in flaws for name, flaws in LENIENT.items() if name in tool)
     assert (done.returncode == 0) is lenient, done.stdout + done.stderr
+    operation = f"a bundle where {flaw}; verify" if lenient else f"{len(Flaw)} bundles with one thing wrong; verify"
+    observed(tool, operation, f"refused by installml, {'accepted by npm' if lenient else 'refused'}")
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +119,10 @@ def ours(services: Sigstore) -> bytes:
     return KeylessSigner(services.trust_config, token=Secret(services.token(IDENTITY))).bundle(STATEMENT).to_bytes()
 
 
-def test_what_we_sign_is_accepted(judge: Judge, services: Sigstore, ours: bytes) -> None:
+def test_what_we_sign_is_accepted(judge: Judge, services: Sigstore, ours: bytes, tool: str, observed: Observed) -> None:
     done = judge(services.trusted_root.read_bytes(), ours, issuer=services.issuer)
     assert done.returncode == 0, done.stderr
+    observed(tool, "KeylessSigner, in a file; verify", "verified")
 
 
 def test_what_we_sign_is_refused_as_somebody_elses(judge: Judge, services: Sigstore, ours: bytes) -> None:
