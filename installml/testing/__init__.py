@@ -5,6 +5,7 @@
 - ``MemoryStore``, ``SettableClock`` and ``start`` (a real registry on loopback): doubles that are products.
 - ``installml.testing.quirky``: the same registry with the habits of other people's (chunks of 4 MiB, no referrers
   API, storage elsewhere, tokens that end ...), for clients that must get along with all of them.
+- ``installml.testing.sigstore``: a Sigstore in memory, whose bundles are right or have exactly one thing wrong.
 - ``package_bytes``, ``small_package``: genuine packages without a folder.
 - ``installml.testing.strategies``: hypothesis strategies; importing it needs ``hypothesis``, nothing else here does.
 
