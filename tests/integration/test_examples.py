@@ -88,8 +88,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
     """Return this process's environment with a home, credentials and settings of its own."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("INSTALLML_")}
     places = {
-        "INSTALLML_POLICY": UNSIGNED, "INSTALLML_HOME": "home", "DOCKER_CONFIG": "docker", "REGISTRY_AUTH_FILE": "podman.json",
-        "XDG_RUNTIME_DIR": "run", "XDG_CONFIG_HOME": "config",
+        "INSTALLML_POLICY": UNSIGNED, "INSTALLML_HOME": "home", "DOCKER_CONFIG": "docker",
+        "REGISTRY_AUTH_FILE": "podman.json", "XDG_RUNTIME_DIR": "run", "XDG_CONFIG_HOME": "config",
     }  # fmt: skip
     return own | {name: str(tmp_path / place) for name, place in places.items()}
 

@@ -28,6 +28,7 @@ VALUES = {
     "offline": (True, True, True, True),
     "insecure": (("flag.example",), ("env.example",), None, ("user.example",)),
     "policy": ("/flag", "/env", None, "/user"),
+    "trust_config": ("/flag", "/env", None, "/user"),
     "runtime.index": ("https://flag.example", "https://env.example", None, "https://user.example"),
     "runtime.wheels": ("/flag", "/env", None, "/user"),
 }
