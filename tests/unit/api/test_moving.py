@@ -33,8 +33,9 @@ def there(registry: RunningRegistry) -> str:
 
 
 def stored(home: Path) -> dict[str, tuple[str, bytes]]:
-    """Return what a home holds besides what is remembered of files that were hashed; that need not be there."""
-    return {name: held for name, held in snapshot(home).items() if not name.startswith("state/digests/")}
+    """Return what a home holds besides what is remembered: of files that were hashed, of packages that were made."""
+    remembered = ("state/digests/", "state/made/")
+    return {name: held for name, held in snapshot(home).items() if not name.startswith(remembered)}
 
 
 @pytest.fixture
