@@ -338,8 +338,8 @@ from pathlib import Path
 import installml.api.install
 from installml.config import load
 
-home, user, reference, watch = sys.argv[1:]
-session = load({"home": home, "policy": UNSIGNED}, {"HOME": user}, folder=Path(user)).session()
+home, user, reference, watch, policy = sys.argv[1:]
+session = load({"home": home, "policy": policy}, {"HOME": user}, folder=Path(user)).session()
 root = Path(installml.api.install.__file__).parents[1]
 watched = tuple(str(root / name) for name in ("api/install.py", "api/pull.py", "store/", "transfer/"))
 
@@ -364,7 +364,7 @@ def child(session: Session, reference: str, *, watched: bool) -> subprocess.Pope
     """Start a process that will install as soon as it reads a byte; watched, it writes a dot for each line it runs."""
     user = session.home.parent / "user"
     user.mkdir(exist_ok=True)
-    words = [str(session.home), str(user), reference, "yes" if watched else "no"]
+    words = [str(session.home), str(user), reference, "yes" if watched else "no", UNSIGNED]
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(installml.__file__).parents[1])}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, "-c", CHILD, *words], env=environ, bufsize=0, **pipes)  # type: ignore[call-overload,no-any-return]

@@ -41,8 +41,8 @@ WEIGHTS = random.Random(20261121).randbytes(SIZE)
 PACKED = package_bytes({"model.bin": WEIGHTS, "README.md": b"# one\n", "second.bin": WEIGHTS[: 5 * MIB][::-1]})
 ALL = sum(descriptor.size for descriptor, _ in PACKED.content)
 SPARE = 64 << 10  # the package's small blobs and its manifest, which every attempt reads again
-AGAIN = (JOBS + 1) * PART + SPARE
-"""What one kill may cost: a part a connection, and one more for a last part that was asked for twice."""
+AGAIN = (JOBS + 2) * PART + SPARE
+"""What one kill may cost: a part a connection, and the last part of each of the two files, which may be asked twice."""
 RUNS = 50
 KILLS_A_STORE = 5
 

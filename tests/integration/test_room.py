@@ -168,7 +168,8 @@ sys.argv[1:] = {["pull", reference(registry), "--home", str(home)]!r}
 sys.exit(main())
 """
     command = [sys.executable, "-c", program, "--home", str(home), "cache", "path"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={"HOME": str(home), "PATH": ""})
+    environ = {"HOME": str(home), "PATH": "", "INSTALLML_POLICY": UNSIGNED}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
 
 
 def test_a_limit_on_file_sizes_is_named(registry: RunningRegistry, tmp_path: Path) -> None:

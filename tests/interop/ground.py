@@ -123,8 +123,8 @@ def packages(folder: Path) -> Packages:
 
 
 def installed(reference: str, session: Session) -> InstallResult:
-    """Install without a runtime environment, which would need an index."""
-    return install(reference, runtime=False, session=session)
+    """Install without a runtime environment, which would need an index, and although its files are not real models."""
+    return install(reference, runtime=False, block="never", session=session)
 
 
 @dataclass(frozen=True, slots=True)
