@@ -119,6 +119,8 @@ def facts_of(reference: str | Found, session: Session) -> Facts:
 def _write(path: Path, document: Mapping[str, Any]) -> None:
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is not a file", hint="Name a file to write.", subject=str(path))
+    if not path.absolute().parent.is_dir():  # a slip of the pen is no wish for a folder
+        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}", subject=str(path))
     write_whole(path, f"{written(document)}\n".encode())
 
 

@@ -427,7 +427,10 @@ def named_signer(key: str, identity: str, issuer: str, session: Session) -> tupl
     if _FINGERPRINT.fullmatch(key):
         return KeySigner(key), None
     path = Path(key)
-    public = PublicKey.parse(read_key_file(path), key) if path.is_file() else key_ring(session).find(key).public
+    in_file = (
+        path.is_file() or "/" in key or key.endswith((".pub", ".pem", ".key"))
+    )  # what is not there is told as a file
+    public = PublicKey.parse(read_key_file(path), key) if in_file else key_ring(session).find(key).public
     return KeySigner(public.fingerprint), public
 
 

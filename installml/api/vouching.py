@@ -96,7 +96,7 @@ def vouch(
     from .trusting import judge, remember
 
     session.on_event(Phase("verifying", str(found.reference)))
-    accept = session.accept
+    accept = None if looking else session.accept  # no question before it matters
     decided = judge(
         found,
         session,

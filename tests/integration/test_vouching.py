@@ -231,3 +231,12 @@ def test_what_a_trusted_signer_has_made_is_scanned_before_it_is_put_to_use(world
     assert [json.loads(record.read_text())["version"] for record in records] == ["1.0.0"]
     let = json.loads(world.did("bob", "install", evil, "--no-runtime", "--block", "never", "--format", "json"))
     assert any("model.pkl" in notice for notice in let["notices"])
+
+
+def test_a_dry_run_asks_nothing_and_pins_nobody(world: World) -> None:
+    child = world.at_terminal("bob", "install", world.publish("ada"), "--no-runtime", "--dry-run")
+    code, said = ended(child)
+    assert code == 4
+    assert "trust add" in said
+    assert "[y/N]" not in said
+    assert not list((world.folder / "bob" / "store" / "trust").rglob("pin*"))

@@ -134,3 +134,9 @@ def test_an_unknown_standard_is_refused_before_anything_is_asked(session: Sessio
 def test_a_package_that_nobody_has_is_not_found(session: Session) -> None:
     with pytest.raises(NotFound):
         sbom("acme/nothing", session=session)
+
+
+def test_a_folder_that_is_not_there_is_not_made(model: Path, session: Session, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        sbom(str(model), output=str(tmp_path / "mistyped" / "bom.json"), session=session)
+    assert not (tmp_path / "mistyped").exists()

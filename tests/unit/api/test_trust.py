@@ -307,3 +307,11 @@ def test_two_answers_at_once_are_not_both_written(session: Session) -> None:
     session.trusted.pin(place, Pin((signer(ALICE),)))
     with pytest.raises(SignerChanged, match="since a moment ago"):
         session.trusted.pin(place, Pin((signer(MALLORY),)))
+
+
+@pytest.mark.parametrize("name", ["nowhere/acme.pub", "acme.pub"])
+def test_a_key_file_that_is_not_there_is_told_as_a_file(name: str, session: Session, tmp_path: Path) -> None:
+    with pytest.raises(InstallMLError) as caught:
+        trust_add("registry.example.com/acme", key=str(tmp_path / name), session=session)
+    assert name in caught.value.message
+    assert "name" not in caught.value.message.replace(name, "").replace(str(tmp_path), "")
