@@ -135,6 +135,7 @@ def test_somebody_unknown_is_a_question_and_yes_is_remembered(world: World) -> N
     code, said = ended(child)
     assert code == 0
     assert "pinned for this repository from now on" in said
+    assert list((world.folder / "bob" / "store" / "trust").rglob("*pin*"))
     again = world.run("bob", "install", world.publish("ada", "2.0.0"), "--no-runtime")
     assert again.returncode == 0, again.stderr
     assert "verified: signed by key" in again.stdout
@@ -239,4 +240,4 @@ def test_a_dry_run_asks_nothing_and_pins_nobody(world: World) -> None:
     assert code == 4
     assert "trust add" in said
     assert "[y/N]" not in said
-    assert not list((world.folder / "bob" / "store" / "trust").rglob("pin*"))
+    assert not list((world.folder / "bob" / "store" / "trust").rglob("*pin*"))

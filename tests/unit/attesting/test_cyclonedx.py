@@ -19,6 +19,8 @@ from installml.spec.canonical import canonical
 from installml.spec.recipe import Base
 from tests.unit.attesting.kit import BARE, HASH_A, HASH_B, NOWHERE, bare, cyclonedx_errors, facts
 
+ELSEWHERE = "https://evil.example.com"  # nobody's: RFC 2606
+
 GOLDEN = Path(__file__).parent / "golden" / "cyclonedx.json"
 NOW = 1_790_000_000
 
@@ -133,7 +135,7 @@ def test_without_a_lock_nobody_claims_to_know_all_libraries() -> None:
 
 
 def test_a_lock_that_cannot_be_read_is_incomplete_and_says_so() -> None:
-    document = made(facts({**BARE, ".installml/requirements.lock": b"--index-url https://evil.example.com\n"}))
+    document = made(facts({**BARE, ".installml/requirements.lock": f"--index-url {ELSEWHERE}\n".encode()}))
     assert document["compositions"][1]["aggregate"] == "incomplete"
     assert "requirements.lock" in document["properties"][0]["value"]
     assert cyclonedx_errors(document) == []

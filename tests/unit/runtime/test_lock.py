@@ -12,6 +12,8 @@ from installml.runtime.index import Index
 from installml.runtime.lock import Pin, check_lock, is_locked, lock, missing_wheels, wheels
 from installml.spec.runtime import ENGINES
 
+ELSEWHERE = "https://evil.example.com"  # nobody's: RFC 2606
+
 A = "a" * 64
 B = "b" * 64
 GOOD = f"""\
@@ -48,8 +50,8 @@ def test_lines_may_end_as_on_windows() -> None:
     "line",
     [
         "-r other.txt",
-        "--index-url https://evil.example.com/simple",
-        "--extra-index-url=https://evil.example.com/simple",
+        f"--index-url {ELSEWHERE}/simple",
+        f"--extra-index-url={ELSEWHERE}/simple",
         "--find-links /tmp",
         "--no-binary :all:",
         "-e .",
@@ -67,7 +69,7 @@ def test_lines_may_end_as_on_windows() -> None:
         f"six --hash=sha256:{A}",
         f"six==1.17.0 --hash=md5:{A[:32]}",
         f"six==1.17.0 --hash=sha256:{A[:-1]}",
-        f"six==1.17.0 --hash=sha256:{A} --index-url https://evil.example.com",
+        f"six==1.17.0 --hash=sha256:{A} --index-url {ELSEWHERE}",
         f"six==1.17.0 --config-settings=x=y --hash=sha256:{A}",
         f"six==1.17.0 ; nonsense --hash=sha256:{A}",
         f"six==1.17.0\x0b--index-url=x --hash=sha256:{A}",
@@ -89,7 +91,7 @@ def test_anything_but_a_pin_with_hashes_is_refused_with_its_line(line: str) -> N
 
 def test_a_continuation_across_a_comment_hides_nothing() -> None:
     with pytest.raises(LockInvalid):
-        check_lock(f"six==1.17.0 --hash=sha256:{A} \\\n# comment\n--index-url https://evil.example.com\n".encode())
+        check_lock(f"six==1.17.0 --hash=sha256:{A} \\\n# comment\n--index-url {ELSEWHERE}\n".encode())
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
@@ -168,7 +170,8 @@ def test_a_folder_that_does_not_exist_lacks_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", ["six @ https://example.com/six.whl", "-r base.txt", "--index-url https://x", "./folder", "git+https://x"]
+    "wish",
+    ["six @ https://example.com/six.whl", "-r base.txt", f"--index-url {ELSEWHERE}", "./folder", "git+https://x"],
 )
 def test_only_names_can_be_locked(wish: str) -> None:
     with pytest.raises(RequirementInvalid) as caught:

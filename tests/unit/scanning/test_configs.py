@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from installml.scanning import configs
 from tests.unit.scanning.looking import blocking, findings, rules
 
+ELSEWHERE = "https://evil.example.com"  # nobody's: RFC 2606
+
 MALICIOUS: dict[str, tuple[str, Any, str]] = {
     "auto_map": ("config.json", {"auto_map": {"AutoModel": "modeling_x.XModel"}}, "config-auto-map"),
     "auto_map of another repository": ("config.json", {"auto_map": {"AutoModel": "acme/x--m.X"}}, "config-auto-map"),
@@ -112,7 +114,7 @@ def test_json_that_breaks_is_told_and_does_not_block() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["--extra-index-url https://x.example/simple", "-i http://x", "a @ https://x.example/a.whl", "git+https://x/y"],
+    [f"--extra-index-url {ELSEWHERE}/simple", "-i http://x", "a @ https://x.example/a.whl", "git+https://x/y"],
 )
 def test_requirements_from_elsewhere_are_told_and_do_not_block(line: str) -> None:
     assert rules("requirements.txt", f"numpy==2.1\n{line}\n") == {"config-package-index"}

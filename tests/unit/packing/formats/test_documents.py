@@ -10,6 +10,8 @@ from installml.errors import FormatError
 from installml.packing.formats import Card, Tensor, documents, entrypoint, mlflow, read_card
 from installml.packing.formats.licenses import spdx
 
+ELSEWHERE = "https://evil.example.com"  # nobody's: RFC 2606
+
 MLMODEL = """
 flavors:
   python_function: {loader_module: mlflow.pyfunc.model, python_version: 3.12.1}
@@ -50,7 +52,7 @@ def test_requirements_are_taken_without_options_and_remarks(tmp_path: Path) -> N
     lines = [
         "# made by hand",
         "-r other.txt",
-        "--index-url https://x.example",
+        f"--index-url {ELSEWHERE}",
         "",
         "numpy==2.0  # fast",
         "a[b]>=1; python_version<'4'",
